@@ -1,0 +1,48 @@
+# The entry points of daily work. `make demo` and `make test` need nothing of this.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# List the recipes.
+default:
+    @just --list
+
+# Format everything.
+fmt:
+    cargo fmt --all
+
+# What CI checks before the tests.
+lint:
+    make lint
+
+# Tests of one crate, or of all.
+test crate="":
+    if [ -n "{{crate}}" ]; then cargo test -p "{{crate}}"; else make test; fi
+
+# Regenerate the code of the .proto files.
+gen:
+    cargo xtask gen
+
+# Rewrite the golden texts that tests compare with.
+golden:
+    cargo xtask golden
+
+# Exactly what CI runs.
+ci:
+    bash .ci/run
+
+# The binary that ships: thin LTO, one codegen unit, stripped.
+dist:
+    cargo build --locked --profile dist -p outrigger
+
+# The micro-benches of the hot path.
+bench:
+    cargo bench -p outrigger-benches
+
+# One call through two sidecars beside nginx and haproxy with mTLS, in one run.
+bench-pair *ARGS: dist
+    make bench-tools
+    ./benches/pair/bench_pair.py {{ARGS}}
+
+# Fuzz one target, or each of them, for some seconds.
+fuzz target="all" seconds="60":
+    ./fuzz/run.sh {{target}} {{seconds}}
