@@ -1,0 +1,7 @@
+//! JSON the way Go's `encoding/json` reads and writes it.
+
+mod decode;
+mod encode;
+
+pub use decode::{DecodeError, from_str_ignoring_case, from_value_ignoring_case, get_ignoring_case};
+pub use encode::{escape_html, sorted, to_go_string, to_go_vec, write_go_string};
