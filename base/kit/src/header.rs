@@ -96,11 +96,7 @@ const fn known_of_length(length: usize) -> &'static [&'static str] {
         ],
         21 => &["Dapr-Caller-Namespace"],
         _ => &[],
-    };
-    same_length
-        .iter()
-        .copied()
-        .find(|known| known.eq_ignore_ascii_case(name))
+    }
 }
 
 fn is_canonical(name: &[u8]) -> bool {
