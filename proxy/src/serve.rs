@@ -1,0 +1,204 @@
+//! Serving one connection: HTTP/1.1 and h2c on the API ports, HTTP/2 on the gRPC port.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{Either, Ready, ready};
+use http::Version;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use outrigger_svc::{BoxConnection, BoxedService, CallContext, DrainSignal, Request, Response, Service, Surface};
+
+use crate::h2c::{self, Replayed};
+use crate::listen::AsyncServe;
+
+/// A stack that answers every request; its errors have become responses inside.
+pub(crate) type HttpService = BoxedService<Request, Response, Infallible>;
+
+/// How the HTTP ports speak: HTTP/1.1 with Go's spelling of header names, and h2c where it is on.
+#[derive(Clone, Debug)]
+pub(crate) struct ServeHttp {
+    surface: Surface,
+    builder: auto::Builder<TokioExecutor>,
+    h2c: bool,
+}
+
+/// How the public gRPC port speaks: HTTP/2 with prior knowledge.
+#[derive(Clone, Debug)]
+pub(crate) struct ServeGrpc {
+    builder: hyper::server::conn::http2::Builder<TokioExecutor>,
+}
+
+/// Windows of an API connection: enough for a body in flight, not more than a client may make us hold.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+/// Headers beyond the configured limit that are still read before the request is refused.
+const HEADER_SLOP: usize = 4096;
+/// The least that the HTTP/1 parser can be told to hold.
+const LEAST_HEADER_BUFFER: usize = 8192;
+
+// === impl ServeHttp ===
+
+impl ServeHttp {
+    /// `read_buffer` is the limit of request line and headers in bytes, to which 4096 are added.
+    pub(crate) fn new(surface: Surface, read_buffer: usize, h2c: bool) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .title_case_headers(true)
+            .half_close(true)
+            .max_buf_size((read_buffer + HEADER_SLOP).max(LEAST_HEADER_BUFFER));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(u32::try_from(read_buffer + HEADER_SLOP).unwrap_or(u32::MAX));
+        if !h2c {
+            builder = builder.http1_only();
+        }
+        Self { surface, builder, h2c }
+    }
+}
+
+impl AsyncServe<HttpService> for ServeHttp {
+    fn serve(
+        &self,
+        server: HttpService,
+        connection: BoxConnection,
+        remote: Option<SocketAddr>,
+        drain: DrainSignal,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let context = CallContext { surface: self.surface, remote, peer: None };
+        let (builder, h2c) = (self.builder.clone(), self.h2c);
+        async move {
+            let upgrade = h2c.then(|| Upgrade { builder: builder.clone(), drain: drain.clone() });
+            let answer = Answer { server, context, upgrade };
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(connection), answer);
+            let mut connection = std::pin::pin!(connection);
+            let outcome = tokio::select! {
+                outcome = connection.as_mut() => outcome,
+                () = drain.stopping() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = outcome {
+                tracing::debug!(target: "dapr.runtime.http", "a connection ended: {error}");
+            }
+        }
+    }
+}
+
+// === impl ServeGrpc ===
+
+impl ServeGrpc {
+    /// `read_buffer` x 1024 is the limit of a header list in bytes.
+    pub(crate) fn new(read_buffer: usize) -> Self {
+        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(None)
+            .keep_alive_interval(KEEP_ALIVE.0)
+            .keep_alive_timeout(KEEP_ALIVE.1)
+            .max_header_list_size(u32::try_from(read_buffer.saturating_mul(1024)).unwrap_or(u32::MAX));
+        Self { builder }
+    }
+}
+
+impl AsyncServe<HttpService> for ServeGrpc {
+    fn serve(
+        &self,
+        server: HttpService,
+        connection: BoxConnection,
+        remote: Option<SocketAddr>,
+        drain: DrainSignal,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let context = CallContext { surface: Surface::Api, remote, peer: None };
+        let builder = self.builder.clone();
+        async move {
+            let answer = Answer { server, context, upgrade: None };
+            let connection = builder.serve_connection(TokioIo::new(connection), answer);
+            let mut connection = std::pin::pin!(connection);
+            let outcome = tokio::select! {
+                outcome = connection.as_mut() => outcome,
+                () = drain.stopping() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = outcome {
+                tracing::debug!(target: "dapr.runtime.grpc.api", "a connection ended: {error}");
+            }
+        }
+    }
+}
+
+/// Gives each request of a connection the call context and the one body type.
+#[derive(Clone)]
+struct Answer {
+    server: HttpService,
+    context: CallContext,
+    upgrade: Option<Upgrade>,
+}
+
+/// What it takes to go on with HTTP/2 on the same connection.
+#[derive(Clone)]
+struct Upgrade {
+    builder: auto::Builder<TokioExecutor>,
+    drain: DrainSignal,
+}
+
+// === impl Answer ===
+
+impl hyper::service::Service<http::Request<Incoming>> for Answer {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<<HttpService as Service<Request>>::Future, Ready<Result<Response, Infallible>>>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        let mut request = request.map(outrigger_svc::Body::from);
+        if let Some(upgrade) = &self.upgrade
+            && request.version() == Version::HTTP_11
+            && h2c::is_asked(&request)
+        {
+            let frame = h2c::as_headers_frame(&request);
+            let answer = Self { upgrade: None, ..self.clone() };
+            tokio::spawn(upgrade.drain.track(upgrade.clone().go_on(hyper::upgrade::on(&mut request), frame, answer)));
+            return Either::Right(ready(Ok(h2c::switching())));
+        }
+        request.extensions_mut().insert(self.context.clone());
+        // Stacks of this crate are always ready: back pressure is the connection's own.
+        let mut server = self.server.clone();
+        let ready = futures_util::future::poll_fn(|cx| server.poll_ready(cx)).now_or_never();
+        debug_assert!(matches!(ready, Some(Ok(()))), "a stack was not ready");
+        Either::Left(server.call(request))
+    }
+}
+
+// === impl Upgrade ===
+
+impl Upgrade {
+    /// Serves HTTP/2 on the connection once the `101` is written; `frame` is the first request.
+    async fn go_on(self, upgraded: hyper::upgrade::OnUpgrade, frame: Bytes, answer: Answer) {
+        let outcome = match upgraded.await {
+            Ok(upgraded) => {
+                let replayed = TokioIo::new(Replayed::new(TokioIo::new(upgraded), frame));
+                self.builder.http2_only().serve_connection(replayed, answer).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(target: "dapr.runtime.http", "an upgraded connection ended: {error}");
+        }
+    }
+}
