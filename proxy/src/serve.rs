@@ -15,6 +15,7 @@ use outrigger_svc::{BoxConnection, BoxedService, CallContext, DrainSignal, Reque
 
 use crate::h2c::{self, Replayed};
 use crate::listen::AsyncServe;
+use crate::opening::{Opened, Watched};
 
 /// A stack that answers every request; its errors have become responses inside.
 pub(crate) type HttpService = BoxedService<Request, Response, Infallible>;
@@ -80,11 +81,14 @@ impl AsyncServe<HttpService> for ServeHttp {
         let (builder, h2c) = (self.builder.clone(), self.h2c);
         async move {
             let upgrade = h2c.then(|| Upgrade { builder: builder.clone(), drain: drain.clone() });
-            let answer = Answer { server, context, upgrade };
+            let opened = Opened::default();
+            let answer = Answer { server, context, upgrade, opened: opened.clone() };
+            let connection = Watched::new(connection, opened.clone());
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(connection), answer);
             let mut connection = std::pin::pin!(connection);
             let outcome = tokio::select! {
                 outcome = connection.as_mut() => outcome,
+                () = opened.overdue() => Ok(()),
                 () = drain.stopping() => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
@@ -126,7 +130,7 @@ impl AsyncServe<HttpService> for ServeGrpc {
         let context = CallContext { surface: Surface::Api, remote, peer: None };
         let builder = self.builder.clone();
         async move {
-            let answer = Answer { server, context, upgrade: None };
+            let answer = Answer { server, context, upgrade: None, opened: Opened::default() };
             let connection = builder.serve_connection(TokioIo::new(connection), answer);
             let mut connection = std::pin::pin!(connection);
             let outcome = tokio::select! {
@@ -149,6 +153,7 @@ struct Answer {
     server: HttpService,
     context: CallContext,
     upgrade: Option<Upgrade>,
+    opened: Opened,
 }
 
 /// What it takes to go on with HTTP/2 on the same connection.
@@ -166,6 +171,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Answer {
     type Future = Either<<HttpService as Service<Request>>::Future, Ready<Result<Response, Infallible>>>;
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        self.opened.set();
         let mut request = request.map(outrigger_svc::Body::from);
         if let Some(upgrade) = &self.upgrade
             && request.version() == Version::HTTP_11
