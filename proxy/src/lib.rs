@@ -1,1 +1,32 @@
-//! outrigger-proxy.
+//! The data plane: what happens to a call between the app and the other sidecar.
+//!
+//! Start reading at [`pipeline`]: it holds every way through the sidecar and nothing else.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`listen`], [`serve`], [`worker`] | listeners, connections, one thread and runtime a core |
+//! | [`pipeline`] | the stacks, one a listener |
+//! | [`http_api`], [`grpc_api`] | the two surfaces for the own app |
+//! | [`invoke`] | targets, dispatch and outcome of service invocation |
+//! | [`internal`] | calls that come from other sidecars |
+//! | [`passthrough`] | gRPC calls that are not ours, frame by frame |
+//! | [`app`] | the channel to the own app, and its health |
+//! | [`sidecar`] | one run from start to the end of the drain |
+
+mod app;
+mod h2c;
+mod health;
+mod host;
+mod http_api;
+mod internal;
+mod invoke;
+mod listen;
+mod metadata;
+mod opening;
+mod serve;
+mod stop;
+mod worker;
+
+pub use host::Host;
+pub use stop::{Stop, StopCause};
+pub use worker::Workers;
