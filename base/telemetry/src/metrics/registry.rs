@@ -1,0 +1,298 @@
+//! All families of a program, by name.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::cells::{Bounds, Count, Distribution, Numbers, Value};
+use super::family::{Family, Label, Source};
+use super::instrument::{Counter, Gauge, Histogram, Instrument};
+use super::rules::{PREFIX, RuleError, Rules};
+use super::settings::MetricsSettings;
+
+/// Bounds of latencies in milliseconds.
+const LATENCY: [u64; 34] = [
+    1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50, 65, 80, 100, 130, 160, 200, 250, 300, 400, 500, 650,
+    800, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000,
+];
+
+/// Bounds of sizes in bytes.
+const SIZE: [u64; 13] = [
+    1 << 10,
+    1 << 11,
+    1 << 12,
+    1 << 14,
+    1 << 16,
+    1 << 18,
+    1 << 20,
+    1 << 22,
+    1 << 24,
+    1 << 26,
+    1 << 28,
+    1 << 30,
+    1 << 32,
+];
+
+/// Bounds of ratios.
+const RATIO: [f64; 10] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0, 1.5, 2.0];
+
+/// Nanoseconds, the small unit of latencies, in a millisecond.
+const NANOS_PER_MILLI: f64 = 1e6;
+
+/// Makes families and prints them.
+#[derive(Debug)]
+pub(super) struct Registry {
+    families: Mutex<BTreeMap<Box<str>, Entry>>,
+    enabled: bool,
+    app_id: Arc<str>,
+    namespace: Arc<str>,
+    latency_bounds: Box<[u64]>,
+    latency: Arc<Bounds>,
+    workflow: Arc<Bounds>,
+    size: Arc<Bounds>,
+    rules: Rules,
+    limit: usize,
+}
+
+/// What a family is called and what is common to its series.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Description<'a> {
+    pub(super) name: &'a str,
+    pub(super) help: &'a str,
+    /// The labels that are recorded, in the order of recording.
+    pub(super) labels: &'a [&'static str],
+    pub(super) fixed: Fixed,
+}
+
+/// The labels that are the same in all series of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fixed {
+    Nothing,
+    AppId,
+    AppIdAndNamespace,
+}
+
+/// Kinds of buckets.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Buckets {
+    /// Milliseconds, recorded in nanoseconds.
+    Latency,
+    /// Workflow executions: milliseconds, recorded in nanoseconds.
+    Workflow,
+    /// Bytes.
+    Size,
+    /// Ratios, recorded in billionths.
+    Ratio,
+    /// Own bounds, recorded in millionths: of milliseconds, those are nanoseconds.
+    Own(Vec<f64>),
+}
+
+#[derive(Clone, Debug)]
+enum Entry {
+    Counter(Arc<Family<Count>>),
+    Gauge(Arc<Family<Value>>),
+    Histogram(Arc<Family<Distribution>>),
+}
+
+// === impl Registry ===
+
+impl Registry {
+    pub(super) fn new(settings: &MetricsSettings) -> Result<Self, RuleError> {
+        let floats = |bounds: &[u64], unit| {
+            bounds
+                .iter()
+                .map(|bound| *bound as f64 * unit)
+                .collect::<Vec<_>>()
+        };
+        let latency_bounds = settings.latency_buckets.as_deref().unwrap_or(&LATENCY);
+        let latency = Arc::new(Bounds::new(&floats(latency_bounds, 1.0), NANOS_PER_MILLI));
+        let unit = settings.workflow_bucket_unit.as_secs_f64() * 1e3;
+        let workflow = settings.workflow_buckets.as_deref();
+        let workflow = workflow.map(|bounds| Arc::new(Bounds::new(&floats(bounds, unit), NANOS_PER_MILLI)));
+        Ok(Self {
+            families: Mutex::default(),
+            enabled: settings.enabled,
+            app_id: settings.app_id.clone(),
+            namespace: settings.namespace.clone(),
+            latency_bounds: latency_bounds.into(),
+            workflow: workflow.unwrap_or_else(|| latency.clone()),
+            latency,
+            size: Arc::new(Bounds::new(&floats(&SIZE, 1.0), 1.0)),
+            rules: Rules::compile(&settings.rules)?,
+            limit: settings.max_series,
+        })
+    }
+
+    pub(super) fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        if self.limit == 0 { usize::MAX } else { self.limit }
+    }
+
+    /// The bounds of latencies, for the start-up line.
+    pub(super) fn latency_bounds(&self) -> &[u64] {
+        &self.latency_bounds
+    }
+
+    pub(super) fn counter(&self, description: Description<'_>) -> Counter {
+        Counter(self.instrument(self.count(description)))
+    }
+
+    pub(super) fn gauge(&self, description: Description<'_>) -> Gauge {
+        let family = self.family(description, || ());
+        Gauge(self.instrument(family))
+    }
+
+    pub(super) fn histogram(&self, description: Description<'_>, buckets: &Buckets) -> Histogram {
+        Histogram(self.instrument(self.distribution(description, buckets)))
+    }
+
+    /// A family of counts, for those who remember its series themselves.
+    pub(super) fn count(&self, description: Description<'_>) -> Arc<Family<Count>> {
+        self.family(description, || ())
+    }
+
+    /// A family of distributions, for those who remember its series themselves.
+    pub(super) fn distribution(
+        &self,
+        description: Description<'_>,
+        buckets: &Buckets,
+    ) -> Arc<Family<Distribution>> {
+        self.family(description, || self.bounds(buckets))
+    }
+
+    /// All families that something was recorded on, in the order of their names.
+    pub(super) fn write(&self, out: &mut String) {
+        // Copied, so that a scrape does not hold up those who register.
+        let families: Vec<Entry> = self
+            .families
+            .lock()
+            .expect("no holder panics")
+            .values()
+            .cloned()
+            .collect();
+        for family in families {
+            match family {
+                Entry::Counter(family) => family.write(out),
+                Entry::Gauge(family) => family.write(out),
+                Entry::Histogram(family) => family.write(out),
+            }
+        }
+    }
+
+    fn instrument<N: Numbers>(&self, family: Arc<Family<N>>) -> Instrument<N> {
+        Instrument::new(family, self.enabled, self.limit())
+    }
+
+    /// The family of a name, which is made when it is first asked for.
+    ///
+    /// # Panics
+    /// If the name belongs to a family of another kind: that is a mistake in the program.
+    fn family<N: Numbers>(
+        &self,
+        description: Description<'_>,
+        shape: impl FnOnce() -> N::Shape,
+    ) -> Arc<Family<N>>
+    where
+        Entry: From<Arc<Family<N>>> + Into<Option<Arc<Family<N>>>>,
+    {
+        let plain = |character: char| character.is_ascii_alphanumeric() || "_:".contains(character);
+        let name = description.name.replace(|character: char| !plain(character), "_");
+        let full = format!("{PREFIX}{name}");
+        let mut families = self.families.lock().expect("no holder panics");
+        if let Some(known) = families.get(full.as_str()) {
+            return known
+                .clone()
+                .into()
+                .expect("a metric's name stands for one kind of metric");
+        }
+        let labels = self.labels(&name, description);
+        let family = Arc::new(Family::new(&full, description.help, shape(), labels, self.limit));
+        families.insert(full.into(), family.clone().into());
+        family
+    }
+
+    fn labels(&self, metric: &str, description: Description<'_>) -> Vec<Label> {
+        let mut sources = Vec::with_capacity(description.labels.len() + 2);
+        if description.fixed != Fixed::Nothing {
+            sources.push(("app_id", Source::Fixed(self.app_id.clone())));
+        }
+        if description.fixed == Fixed::AppIdAndNamespace {
+            sources.push(("namespace", Source::Fixed(self.namespace.clone())));
+        }
+        sources.extend(
+            description
+                .labels
+                .iter()
+                .enumerate()
+                .map(|(place, name)| (*name, Source::Recorded(place))),
+        );
+        let label = |(name, source)| Label {
+            name,
+            source,
+            rewrites: self.rules.of(metric, name),
+        };
+        sources.into_iter().map(label).collect()
+    }
+
+    fn bounds(&self, buckets: &Buckets) -> Arc<Bounds> {
+        match buckets {
+            Buckets::Latency => self.latency.clone(),
+            Buckets::Workflow => self.workflow.clone(),
+            Buckets::Size => self.size.clone(),
+            Buckets::Ratio => Arc::new(Bounds::new(&RATIO, 1e9)),
+            Buckets::Own(bounds) => Arc::new(Bounds::new(bounds, NANOS_PER_MILLI)),
+        }
+    }
+}
+
+// === impl Entry ===
+
+impl From<Arc<Family<Count>>> for Entry {
+    fn from(family: Arc<Family<Count>>) -> Self {
+        Self::Counter(family)
+    }
+}
+
+impl From<Arc<Family<Value>>> for Entry {
+    fn from(family: Arc<Family<Value>>) -> Self {
+        Self::Gauge(family)
+    }
+}
+
+impl From<Arc<Family<Distribution>>> for Entry {
+    fn from(family: Arc<Family<Distribution>>) -> Self {
+        Self::Histogram(family)
+    }
+}
+
+impl From<Entry> for Option<Arc<Family<Count>>> {
+    fn from(entry: Entry) -> Self {
+        if let Entry::Counter(family) = entry {
+            Some(family)
+        } else {
+            None
+        }
+    }
+}
+
+impl From<Entry> for Option<Arc<Family<Value>>> {
+    fn from(entry: Entry) -> Self {
+        if let Entry::Gauge(family) = entry {
+            Some(family)
+        } else {
+            None
+        }
+    }
+}
+
+impl From<Entry> for Option<Arc<Family<Distribution>>> {
+    fn from(entry: Entry) -> Self {
+        if let Entry::Histogram(family) = entry {
+            Some(family)
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Distributed traces: contexts on the wire, spans of the own work, and the exporters that ship them.
+//!
+//! A [`Tracer`] is of one of three kinds, chosen by the tracing settings:
+//!
+//! | Exporters | Sampling rate | Kind |
+//! |---|---|---|
+//! | any | exactly 0 | off: servers handle no trace at all |
+//! | some | any other | real spans, exported if sampled |
+//! | none | any other text | real spans, discarded |
+//! | none | empty (the default installation) | pass-through: a request's context is what came in, else [`TraceContext::ZERO`] |
+//!
+//! # Exporters
+//!
+//! A [`Span`] is a light record of our own, and so is the batch queue behind it: the SDK's span costs more than
+//! the call it describes, and its batch processor wants a thread. The OTLP messages and their transport, with
+//! the retries that the protocol asks for, come from `opentelemetry-otlp`, fed with whole batches on the control
+//! runtime. It is off the hot path there, it exists in memory only if an exporter is configured, and the wire
+//! format stays in the hands of those who define it. Zipkin and the log are written here.
+
+pub mod baggage;
+mod batch;
+mod context;
+mod environment;
+mod export;
+mod ids;
+mod record;
+mod sampler;
+mod settings;
+mod span;
+mod state;
+mod tracer;
+
+pub use context::{TRACEPARENT, TRACESTATE, TraceContext};
+pub use record::SpanKind;
+pub use sampler::Sampler;
+pub use settings::{BatchLimits, OtlpSettings, TraceError, TraceSettings};
+pub use span::Span;
+pub use tracer::{Network, Tracer};

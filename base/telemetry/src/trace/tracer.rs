@@ -1,0 +1,162 @@
+//! Starts spans and decides which of them are recorded.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use outrigger_svc::Connect;
+use rustls::crypto::CryptoProvider;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::batch::{Pipeline, Queue};
+use super::context::TraceContext;
+use super::export::Exporter;
+use super::ids;
+use super::record::SpanKind;
+use super::sampler::Sampler;
+use super::settings::{TraceError, TraceSettings};
+use super::span::Span;
+
+/// Starts spans; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tracer(Arc<Inner>);
+
+/// What exporters need to reach their receivers.
+#[derive(Clone)]
+pub struct Network {
+    /// Opens connections to `host:port`.
+    pub connect: Arc<dyn Connect>,
+    /// Cryptography of TLS connections.
+    pub crypto: Arc<CryptoProvider>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    sampler: Sampler,
+    /// None unless an exporter is configured.
+    pipeline: Option<Arc<Pipeline>>,
+    exports: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// See the table in the module's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Off,
+    PassThrough,
+    Real,
+}
+
+// === impl Tracer ===
+
+impl Tracer {
+    /// A tracer as the settings say, with its exporters running on `control`.
+    ///
+    /// # Errors
+    /// If an exporter cannot be set up; receivers that are down are not an error.
+    pub fn open(settings: &TraceSettings, control: &Handle, network: &Network) -> Result<Self, TraceError> {
+        let exporters = Exporter::all(settings, control, network)?;
+        let sampler = Sampler::parse(&settings.sampling_rate);
+        let kind = if sampler.is_off() {
+            Kind::Off
+        } else if exporters.is_empty() && settings.sampling_rate.is_empty() {
+            Kind::PassThrough
+        } else {
+            Kind::Real
+        };
+        let mut queues = Vec::new();
+        let mut exports = Vec::new();
+        for exporter in exporters {
+            let queue = Arc::new(Queue::new(settings.batch));
+            exports.push(control.spawn(queue.clone().drain_into(exporter)));
+            queues.push(queue);
+        }
+        let pipeline = (!queues.is_empty()).then(|| Arc::new(Pipeline::new(queues)));
+        Ok(Self::of(kind, sampler, pipeline, exports))
+    }
+
+    /// A tracer that handles no trace at all.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::of(Kind::Off, Sampler::of_rate(0.0), None, Vec::new())
+    }
+
+    /// A tracer that passes on what comes in: the one of a default installation.
+    #[must_use]
+    pub fn pass_through() -> Self {
+        Self::of(Kind::PassThrough, Sampler::parse(""), None, Vec::new())
+    }
+
+    /// Whether servers handle traces: read contexts, check baggage, answer with `traceparent`.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.kind != Kind::Off
+    }
+
+    /// The sampler, for the start-up line.
+    #[must_use]
+    pub fn sampler(&self) -> &Sampler {
+        &self.0.sampler
+    }
+
+    /// Starts a span as a child of `parent`, or as the root of a new trace if there is no valid parent.
+    ///
+    /// The name is copied only if the span is recorded.
+    #[must_use]
+    pub fn start(&self, parent: Option<&TraceContext>, kind: SpanKind, name: &str) -> Span {
+        if self.0.kind != Kind::Real {
+            return Span::carrying(parent.cloned().unwrap_or(TraceContext::ZERO));
+        }
+        let parent = parent.filter(|context| context.is_valid());
+        let trace_id = parent.map_or_else(ids::trace_id, |context| context.trace_id);
+        let sampled = self.0.sampler.decides(parent, &trace_id);
+        let context = TraceContext {
+            trace_id,
+            span_id: ids::span_id(),
+            flags: parent.map_or(0, |context| context.flags) & !1 | u8::from(sampled),
+            state: parent.and_then(|context| context.state.clone()),
+        };
+        match &self.0.pipeline {
+            Some(pipeline) if sampled => {
+                let parent_id = parent.map_or([0; 8], |context| context.span_id);
+                Span::recorded(context, parent_id, kind, name, pipeline.clone())
+            }
+            _ => Span::carrying(context),
+        }
+    }
+
+    /// Exports the spans that have ended and stops the exporters; spans that end later are dropped.
+    ///
+    /// Takes at most the export timeout of the settings.
+    pub async fn shutdown(&self) {
+        let Some(pipeline) = &self.0.pipeline else { return };
+        pipeline.close();
+        let exports = std::mem::take(&mut *self.0.exports.lock().expect("no holder panics"));
+        for export in exports {
+            // An exporter that panicked has been reported by its runtime.
+            export.await.ok();
+        }
+    }
+
+    fn of(
+        kind: Kind,
+        sampler: Sampler,
+        pipeline: Option<Arc<Pipeline>>,
+        exports: Vec<JoinHandle<()>>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            sampler,
+            pipeline,
+            exports: Mutex::new(exports),
+        }))
+    }
+}
+
+// === impl Network ===
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").finish_non_exhaustive()
+    }
+}
