@@ -1,5 +1,6 @@
-//! Certificates of a real bundle for tests, valid at [`NOW`].
+//! What tests share: certificates of a real bundle, valid at [`NOW`], and folders to write to.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// 2026-11-23T06:00:00Z.
@@ -45,4 +46,28 @@ L25zL2RlZmF1bHQvbXlhcHAwBQYDK2VwA0EAU0ECeAybPaAgIVxjteFDxXr4DFJZ
 /// [`NOW`] as a verifier takes it.
 pub(crate) fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
+}
+
+/// A folder for one test, removed at its end.
+pub(crate) struct Folder(PathBuf);
+
+// === impl Folder ===
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("outrigger-identity-{}", outrigger_kit::id::uuid()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Nothing depends on it.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
 }

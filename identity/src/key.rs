@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
-    ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
-    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaEncoding, RsaKeyPair,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
+    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use rustls::sign::SigningKey;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, alg_id};
@@ -87,15 +87,6 @@ impl Curve {
             Self::P256 => &ECDSA_P256_SHA256_ASN1_SIGNING,
             Self::P384 => &ECDSA_P384_SHA384_ASN1_SIGNING,
             Self::P521 => &ECDSA_P521_SHA512_ASN1_SIGNING,
-        }
-    }
-
-    /// How JWTs carry a signature.
-    fn fixed(self) -> &'static EcdsaSigningAlgorithm {
-        match self {
-            Self::P256 => &ECDSA_P256_SHA256_FIXED_SIGNING,
-            Self::P384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
-            Self::P521 => &ECDSA_P521_SHA512_FIXED_SIGNING,
         }
     }
 }
@@ -243,39 +234,38 @@ impl PrivateKey {
                 .sign(&SystemRandom::new(), message)
                 .map(|signature| signature.as_ref().to_vec())
                 .map_err(|_| KeyError::Failed),
-            Pair::Rsa(pair) => sign_rsa(pair, &RSA_PKCS1_SHA256, message),
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+                    .map_err(|_| KeyError::Failed)?;
+                Ok(signature)
+            }
         }
     }
 
-    /// Signs a message with RSA in the given padding.
+    /// Signs a digest of SHA-256 that somebody else made: Ed25519 takes its bytes for the message, ECDSA and RSA
+    /// PKCS#1 v1.5 take it for the hash.
     ///
     /// # Errors
-    /// When the key is not RSA.
-    pub(crate) fn sign_rsa(
-        &self,
-        padding: &'static dyn RsaEncoding,
-        message: &[u8],
-    ) -> Result<Vec<u8>, KeyError> {
+    /// When the digest has not 32 bytes, or the key is ECDSA on another curve than P-256.
+    pub(crate) fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+        if let Pair::Ed25519(pair) = &self.0 {
+            return Ok(pair.sign(digest).as_ref().to_vec());
+        }
+        let digest = Digest::import_less_safe(digest, &SHA256).map_err(|_| KeyError::Failed)?;
         match &self.0 {
-            Pair::Rsa(pair) => sign_rsa(pair, padding, message),
-            _ => Err(KeyError::Failed),
+            Pair::Ecdsa(_, pair) => pair
+                .sign_digest(&digest)
+                .map(|signature| signature.as_ref().to_vec())
+                .map_err(|_| KeyError::Failed),
+            Pair::Ed25519(_) => Err(KeyError::Failed),
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign_digest(&RSA_PKCS1_SHA256, &digest, &mut signature)
+                    .map_err(|_| KeyError::Failed)?;
+                Ok(signature)
+            }
         }
-    }
-
-    /// Signs a message with ECDSA, both numbers of the signature at full length.
-    ///
-    /// # Errors
-    /// When the key is not ECDSA.
-    pub(crate) fn sign_ecdsa_fixed(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let Pair::Ecdsa(curve, pair) = &self.0 else {
-            return Err(KeyError::Failed);
-        };
-        let encoding = pair.to_pkcs8v1().map_err(|_| KeyError::Failed)?;
-        EcdsaKeyPair::from_pkcs8(curve.fixed(), encoding.as_ref())
-            .map_err(rejected)?
-            .sign(&SystemRandom::new(), message)
-            .map(|signature| signature.as_ref().to_vec())
-            .map_err(|_| KeyError::Failed)
     }
 
     /// The key for TLS handshakes.
@@ -293,17 +283,6 @@ impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PrivateKey").field(&self.kind()).finish()
     }
-}
-
-fn sign_rsa(
-    pair: &RsaKeyPair,
-    padding: &'static dyn RsaEncoding,
-    message: &[u8],
-) -> Result<Vec<u8>, KeyError> {
-    let mut signature = vec![0; pair.public_modulus_len()];
-    pair.sign(padding, &SystemRandom::new(), message, &mut signature)
-        .map_err(|_| KeyError::Failed)?;
-    Ok(signature)
 }
 
 fn rejected(reason: aws_lc_rs::error::KeyRejected) -> KeyError {

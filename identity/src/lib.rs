@@ -14,18 +14,37 @@
 //! where calls are served.
 
 pub mod anchors;
+#[cfg(test)]
+mod authority;
 pub mod certificate;
+pub mod csr;
 pub mod der;
+mod directory;
 #[cfg(test)]
 mod fixtures;
+mod identity;
+pub mod jwt;
 pub mod key;
+mod metrics;
 pub mod pem;
+mod renewal;
+pub mod sentry;
+mod settings;
+pub mod signer;
 pub mod spiffe;
 pub mod svid;
 pub mod tls;
 pub mod verify;
 
 pub use anchors::{AnchorError, AnchorSource, AnchorWatch, TrustAnchors};
+pub use directory::DirectoryError;
+pub use identity::{Identity, Seams, StartError};
+pub use jwt::JwtSvid;
+pub use metrics::{FailureReason, IdentityMetrics};
+pub use renewal::Renewal;
+pub use sentry::SentryClient;
+pub use settings::{Mode, RootUser, Settings, refuse_root};
+pub use signer::Signer;
 pub use spiffe::{ControlPlane, SpiffeId, TrustDomain};
 pub use svid::{Svid, SvidSource};
 pub use tls::peer_id;
