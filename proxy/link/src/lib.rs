@@ -15,19 +15,30 @@
 //!
 //! What this crate does *not* do: resolve names, decide about access, speak to the app, keep metrics.
 
+mod body;
+mod client;
 pub mod codec;
-
+mod conversion;
 mod invocation;
 mod metadata;
-
+mod peers;
+mod pieces;
+mod raw;
+mod replay;
+mod server;
 mod settings;
 mod status;
 mod text;
+mod transport;
 pub mod worker;
 
+pub use client::Link;
+pub use conversion::PERMANENT_HEADERS;
 pub use invocation::{HttpExtension, Invocation, Reply, ReplyStatus, Verb};
 pub use metadata::Metadata;
-
+pub use peers::{PeerAddress, Peers, Retries, Security, TcpConnect};
+pub use replay::ReplayBody;
+pub use server::{CallScope, Callee, serve};
 pub use settings::{Framing, LinkSettings, PeerSettings};
 pub use status::{CallError, Status, code};
 pub use text::Text;

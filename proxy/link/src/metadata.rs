@@ -96,10 +96,20 @@ impl Metadata {
 
     /// Appends an entry whose name is known not to be there, or to be that of the last entry.
     pub(crate) fn push_unique(&mut self, name: &[u8], value: &[u8]) {
-        let name = match self.entries.last() {
-            Some(last) if self.text(last.name) == name => last.name,
-            _ => self.store(name),
-        };
+        self.push_written(|out| out.extend_from_slice(name), value);
+    }
+
+    /// [`Self::push_unique`] with a name that `write_name` writes into the buffer.
+    pub(crate) fn push_written(&mut self, write_name: impl FnOnce(&mut Vec<u8>), value: &[u8]) {
+        let start = self.own.len();
+        write_name(&mut self.own);
+        let mut name = Span::own(start..self.own.len());
+        if let Some(last) = self.entries.last()
+            && self.text(last.name) == self.text(name)
+        {
+            name = last.name;
+            self.own.truncate(start);
+        }
         let value = self.store(value);
         self.entries.push(Entry { name, value });
     }
@@ -210,6 +220,12 @@ impl Metadata {
         first.is_some_and(|value| value.starts_with(b"application/grpc"))
     }
 
+    /// Name and value of entry `index`.
+    pub(crate) fn entry(&self, index: usize) -> (&[u8], &[u8]) {
+        let entry = self.entries[index];
+        (self.text(entry.name), self.text(entry.value))
+    }
+
     /// The value of entry `index` as shared bytes: without a copy if it lies in the received message.
     pub(crate) fn shared_value(&self, index: usize) -> Bytes {
         let span = self.entries[index].value;
@@ -238,10 +254,7 @@ impl Metadata {
     fn store(&mut self, text: &[u8]) -> Span {
         let start = self.own.len();
         self.own.extend_from_slice(text);
-        Span {
-            start: u32::try_from(start).expect("metadata is shorter than 2 GiB") & !SHARED,
-            len: u32::try_from(text.len()).expect("metadata is shorter than 2 GiB"),
-        }
+        Span::own(start..self.own.len())
     }
 
     fn text(&self, span: Span) -> &[u8] {
@@ -291,10 +304,18 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> Extend<(N, V)> for Metadata {
 impl Span {
     /// A part of the received message.
     pub(crate) fn on_wire(range: &Range<usize>) -> Self {
-        let narrow = |number: usize| u32::try_from(number).expect("messages are shorter than 2 GiB");
+        let Self { start, len } = Self::own(range.clone());
         Self {
-            start: narrow(range.start) | SHARED,
-            len: narrow(range.len()),
+            start: start | SHARED,
+            len,
+        }
+    }
+
+    fn own(range: Range<usize>) -> Self {
+        let narrow = |number: usize| u32::try_from(number).ok().filter(|number| *number < SHARED);
+        Self {
+            start: narrow(range.start).expect("metadata is shorter than 2 GiB"),
+            len: narrow(range.len()).expect("metadata is shorter than 2 GiB"),
         }
     }
 }

@@ -19,7 +19,8 @@ mod wire;
 
 pub use assemble::Assembler;
 pub use decode::{
-    RequestChunk, ResponseChunk, decode_request, decode_request_chunk, decode_response, decode_response_chunk,
+    RequestChunk, RequestHead, ResponseChunk, ResponseHead, decode_request, decode_request_chunk,
+    decode_response, decode_response_chunk,
 };
 pub use encode::{
     encode_request, encode_request_chunk, encode_response, encode_response_chunk, encode_tail_chunk,
@@ -66,6 +67,23 @@ pub enum EncodeError {
     /// A header or metadata value is not UTF-8, which the contract demands.
     #[error("grpc: error while marshaling: string field contains invalid UTF-8")]
     NotUtf8,
+}
+
+/// Most bytes of a body in one message, where the limit of messages allows it.
+const PIECE: usize = 64 << 10;
+
+/// Most bytes of a body in one message for peers that are strict about the length of messages.
+const SMALL_PIECE: usize = 2048;
+
+/// Most bytes of a body that go into one message.
+///
+/// Peers usually have the same limit of messages as this side, so a low one here asks for small pieces.
+pub(crate) const fn piece_size(max_message_size: usize) -> usize {
+    if max_message_size < 4 * PIECE {
+        SMALL_PIECE
+    } else {
+        PIECE
+    }
 }
 
 // === impl EncodeError ===

@@ -1,0 +1,259 @@
+//! The pool of links to other sidecars. Source: specification, service invocation 10.1 and 14.
+
+mod dial;
+mod pool;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body as _;
+use outrigger_identity::{AnchorSource, SvidSource};
+use outrigger_svc::{Body, Connect};
+use outrigger_telemetry::trace::TraceContext;
+
+pub use self::dial::TcpConnect;
+use self::pool::Pool;
+use crate::client::{Attempt, Checkout};
+use crate::{CallError, Invocation, Link, PeerSettings, ReplayBody, Reply, Status, code};
+
+/// Calls other sidecars over standing connections.
+///
+/// Each worker has links of its own, so that calls of different workers meet nowhere. Cheap to clone.
+#[derive(Clone)]
+pub struct Peers {
+    pool: Arc<Pool>,
+    on_discard: Option<Arc<dyn Fn(&PeerAddress) + Send + Sync>>,
+}
+
+/// A sidecar to call: where it is and who it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PeerAddress {
+    /// Resolved address of the internal port, `host:port`.
+    pub address: Arc<str>,
+    /// App id that the peer must prove to have.
+    pub app_id: Arc<str>,
+    /// Namespace that the peer must prove to be in.
+    pub namespace: Arc<str>,
+}
+
+/// How links are secured.
+#[derive(Clone)]
+pub enum Security {
+    /// Plain TCP.
+    Plain,
+    /// TLS in which both ends prove their identities.
+    Mutual {
+        /// The own identity, read anew for each connection.
+        svid: SvidSource,
+        /// Whom to trust.
+        anchors: AnchorSource,
+    },
+}
+
+/// Whether a failed call is made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retries {
+    /// Never; a body that is not at hand as a whole is not kept.
+    None,
+    /// `DaprBuiltInServiceRetries`: three times, a second apart, if the peer is unavailable or does not know
+    /// this side. The body is kept until the answer begins.
+    BuiltIn,
+}
+
+const RETRIES: u32 = 3;
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+const LOG: &str = "dapr.runtime.direct_messaging";
+
+// === impl Peers ===
+
+impl Peers {
+    /// A pool without links, which opens connections by `connect`.
+    #[must_use]
+    pub fn new(settings: PeerSettings, security: Security, connect: Arc<dyn Connect>) -> Self {
+        Self {
+            pool: Pool::new(settings, security, connect),
+            on_discard: None,
+        }
+    }
+
+    /// Has `forget` called for each peer whose link was given up, so that its address is resolved anew.
+    #[must_use]
+    pub fn on_discard(mut self, forget: impl Fn(&PeerAddress) + Send + Sync + 'static) -> Self {
+        self.on_discard = Some(Arc::new(forget));
+        self
+    }
+
+    /// Makes a call and returns when the answer has begun.
+    ///
+    /// The body of `call` is taken. A streaming call is never made again. `trace` is the span of the call;
+    /// without one nothing is said of a trace. Dropping the future, or the body of the reply, cancels the call
+    /// at the peer.
+    ///
+    /// # Errors
+    /// The status that the peer ended the call with, or what went wrong on the way.
+    pub async fn call(
+        &self,
+        peer: &PeerAddress,
+        call: &mut Invocation,
+        retries: Retries,
+        trace: Option<&TraceContext>,
+    ) -> Result<Reply, CallError> {
+        let body = std::mem::take(&mut call.body);
+        if retries == Retries::None || call.streaming {
+            let body = ReplayBody::passing(body).await;
+            return self.call_once(peer, call, &body, trace).await;
+        }
+        let body = ReplayBody::keeping(body).await;
+        let mut done = 0;
+        loop {
+            let error = match self.call_once(peer, call, &body, trace).await {
+                Err(error) if is_retriable(error.code()) => error,
+                outcome => return outcome,
+            };
+            self.discard(peer);
+            if done == RETRIES {
+                let app_id = &peer.app_id;
+                let text = format!("failed to invoke target {app_id} after {done} retries. Error: ");
+                return Err(error.wrapped(&text));
+            }
+            tracing::debug!(target: LOG, "retrying the call to {} after: {error}", peer.app_id);
+            done += 1;
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Passes a gRPC request on and returns when the response has begun; frames and trailers are not touched.
+    ///
+    /// If the stream cannot be opened because the peer is unavailable or does not know this side, the
+    /// connection is made anew and the stream opened once more. Dropping the body of the response cancels the
+    /// request.
+    ///
+    /// # Errors
+    /// If the peer cannot be reached, or resets the request before its response.
+    pub async fn forward(
+        &self,
+        peer: &PeerAddress,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Status> {
+        let (mut head, body) = request.into_parts();
+        head.uri = dial::absolute(&head.uri, &peer.address)?;
+        let is_last = body.is_end_stream();
+        let again = head.clone();
+        let opened = match self.pool.link(peer).await {
+            Ok((link, checkout)) => link
+                .open(head, is_last, checkout)
+                .await
+                .map_err(|failure| failure.status),
+            Err(status) => Err(status),
+        };
+        let opened = match opened {
+            Err(status) if is_retriable(status.code) => {
+                self.discard(peer);
+                let (link, checkout) = self.pool.link(peer).await?;
+                link.open(again, is_last, checkout)
+                    .await
+                    .map_err(|failure| failure.status)?
+            }
+            opened => opened?,
+        };
+        opened.exchange(body).await
+    }
+
+    /// Gives up the links to a peer: new calls open a new one, running calls go on.
+    pub fn discard(&self, peer: &PeerAddress) {
+        self.pool.discard(peer);
+        if let Some(forget) = &self.on_discard {
+            forget(peer);
+        }
+    }
+
+    /// Number of links that the current worker holds.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.pool.links()
+    }
+
+    async fn call_once(
+        &self,
+        peer: &PeerAddress,
+        call: &Invocation,
+        body: &ReplayBody,
+        trace: Option<&TraceContext>,
+    ) -> Result<Reply, CallError> {
+        let mut may_repeat = body.is_replayable();
+        loop {
+            let (link, checkout) = self.pool.link(peer).await?;
+            let attempt = match link.attempt(call, body.replay(), trace, checkout).await {
+                Ok(reply) => return Ok(reply),
+                Err(attempt) => attempt,
+            };
+            if attempt.unprocessed && may_repeat {
+                // The peer was saying goodbye; another connection takes the call.
+                self.pool.discard(peer);
+                may_repeat = false;
+                continue;
+            }
+            return match attempt.error {
+                CallError::Status(status) if status.code == code::UNIMPLEMENTED => {
+                    self.call_unary(peer, call, body, trace).await
+                }
+                error => Err(error),
+            };
+        }
+    }
+
+    /// Calls a peer that does not know streamed calls.
+    async fn call_unary(
+        &self,
+        peer: &PeerAddress,
+        call: &Invocation,
+        body: &ReplayBody,
+        trace: Option<&TraceContext>,
+    ) -> Result<Reply, CallError> {
+        let app_id = &peer.app_id;
+        if !body.is_replayable() {
+            return Err(CallError::text(format!(
+                "target app '{app_id}' is running a version of Dapr that does not support streaming-based \
+                 service invocation"
+            )));
+        }
+        tracing::warn!(
+            target: LOG,
+            "App {app_id} does not support streaming-based service invocation, falling back to unary calls"
+        );
+        let data = outrigger_svc::collect_limited(body.replay(), usize::MAX).await;
+        let data = data.map_err(|error| CallError::text(error.to_string()))?;
+        let (link, _checkout) = self.pool.link(peer).await?;
+        let attempt = link.attempt_unary(call, &data, trace).await;
+        attempt.map_err(|Attempt { error, .. }| error)
+    }
+}
+
+impl fmt::Debug for Peers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peers")
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Security ===
+
+impl fmt::Debug for Security {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "Plain",
+            Self::Mutual { .. } => "Mutual",
+        })
+    }
+}
+
+const fn is_retriable(code: i32) -> bool {
+    matches!(code, code::UNAVAILABLE | code::UNAUTHENTICATED)
+}
+
+/// A link, and the count of the call on it.
+type Checked = (Arc<Link>, Checkout);
