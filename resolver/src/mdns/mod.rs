@@ -239,7 +239,7 @@ impl NameResolver for MdnsResolver {
 impl Seeker {
     /// Searches for an app that nothing is known of, until its first address.
     async fn search(self: Arc<Self>, app_id: Arc<str>) -> Result<Arc<Endpoints>, ResolveError> {
-        tracing::debug!(target: SCOPE, "browsing for first mDNS address for app id {app_id}");
+        tracing::debug!(target: SCOPE, "searching the local network for app {app_id}");
         let channel = self.network.open().map_err(|error| {
             tracing::debug!(target: SCOPE, "no network for a search: {error}");
             ResolveError::Browse

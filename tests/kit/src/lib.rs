@@ -22,8 +22,8 @@
 //! **Variables.** `OUTRIGGER_BIN`: the binary under test, else it is built once and looked up beside
 //! the test program. `TESTKIT_LOG=1`: show the output of all programs as it comes.
 
-pub mod certificates;
 mod binary;
+pub mod certificates;
 mod cluster;
 mod daprd;
 mod directory;
@@ -40,8 +40,8 @@ mod until;
 
 pub use binary::outrigger_binary;
 pub use certificates::{Authority, Certificate, Leaf};
-pub use cluster::{Cluster, Member};
-pub use daprd::Daprd;
+pub use cluster::{Cluster, ClusterBuilder, Member};
+pub use daprd::{Daprd, DaprdBuilder};
 pub use directory::Directory;
 pub use grpc::{GrpcAnswer, GrpcApp, GrpcCall, GrpcClient, GrpcReply};
 pub use http::{HttpApp, HttpReply, HttpRequest, HttpResponse};
