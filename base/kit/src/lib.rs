@@ -8,7 +8,7 @@
 //! | [`duration`] | `time.ParseDuration`, `Duration.String` |
 //! | [`quantity`] | Kubernetes resource quantities (`4Mi`) |
 //! | [`json`], [`yaml`] | `encoding/json`, YAML 1.1 turned into JSON |
-//! | [`quote`], [`float`] | `strconv` |
+//! | [`quote`], [`number`], [`float`] | `strconv` |
 //! | [`path`], [`method`] | `path.Clean`, the rules for invocation methods |
 //! | [`header`], [`percent`] | MIME canonical header names, URL unescaping |
 //! | [`expand`], [`csv`], [`boolean`] | `os.Expand`, list options, the words for yes |
@@ -28,6 +28,7 @@ pub mod header;
 pub mod id;
 pub mod json;
 pub mod method;
+pub mod number;
 pub mod path;
 pub mod percent;
 pub mod quantity;

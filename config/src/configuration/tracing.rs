@@ -1,0 +1,208 @@
+//! Where spans go.
+
+use std::time::Duration;
+
+use outrigger_kit::duration::GoDuration;
+use serde_json::Value;
+
+use super::ConfigurationError;
+use super::otel_env::{self, OtelEnv};
+use super::wire::{Span, TracingSpec};
+use crate::env::Env;
+use crate::resources::value_text;
+
+/// The section `tracing`, with the OTLP environment applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tracing {
+    /// Share of root spans that are sampled, as written; see [`Tracing::rate`].
+    pub sampling_rate: String,
+    /// Whether each span is printed to the log.
+    pub stdout: bool,
+    /// Address of a Zipkin collector; empty for none.
+    pub zipkin: String,
+    /// An OTLP collector.
+    pub otel: Otel,
+    /// Service name of the trace resource, instead of the app id.
+    pub service_name: Option<String>,
+    /// Further attributes of the trace resource.
+    pub resource_attributes: Vec<(String, String)>,
+}
+
+/// An OTLP collector.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Otel {
+    /// `host:port`; empty for none.
+    pub endpoint: String,
+    /// `grpc` or `http`, as written; see [`Otel::exporter`].
+    pub protocol: String,
+    /// Whether it is reached over TLS.
+    pub is_secure: bool,
+    /// Headers of each export.
+    pub headers: Vec<(String, String)>,
+    /// Longest export; `None` for the exporter's default.
+    pub timeout: Option<Duration>,
+}
+
+/// An OTLP exporter that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exporter {
+    /// `host:port`.
+    pub endpoint: String,
+    /// How it is spoken to.
+    pub protocol: ExporterProtocol,
+    /// Whether it is reached over TLS.
+    pub is_secure: bool,
+    /// Headers of each export.
+    pub headers: Vec<(String, String)>,
+    /// Longest export; `None` for the exporter's default.
+    pub timeout: Option<Duration>,
+}
+
+/// How an OTLP collector is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExporterProtocol {
+    /// gRPC.
+    Grpc,
+    /// Protocol buffers over HTTP.
+    Http,
+}
+
+/// A protocol that is neither `grpc` nor `http`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid protocol {0} provided for Otel endpoint")]
+pub struct InvalidProtocol(pub String);
+
+// === impl Tracing ===
+
+impl Tracing {
+    /// Share of root spans that are sampled when nothing, or nothing readable, is said.
+    pub const DEFAULT_RATE: f64 = 0.0001;
+
+    pub(super) fn new(spec: TracingSpec, environment: &impl Env) -> Result<Self, ConfigurationError> {
+        let variables = OtelEnv::read(environment);
+        let mut tracing = Self {
+            sampling_rate: spec.sampling_rate,
+            stdout: spec.stdout,
+            zipkin: spec.zipkin.endpoint_address,
+            otel: Otel {
+                endpoint: spec.otel.endpoint_address,
+                protocol: spec.otel.protocol,
+                is_secure: spec.otel.is_secure.unwrap_or(true),
+                headers: headers(&spec.otel.headers)?,
+                timeout: spec.otel.timeout.map(|Span(span)| GoDuration::to_std(span)),
+            },
+            service_name: variables.service_name.clone(),
+            resource_attributes: otel_env::pairs(
+                variables.resource_attributes.as_deref().unwrap_or_default(),
+            )
+            .unwrap_or_default(),
+        };
+        if tracing.otel.endpoint.is_empty() {
+            tracing.take_endpoint(&variables)?;
+        } else {
+            tracing.otel.take_missing(&variables)?;
+        }
+        Ok(tracing)
+    }
+
+    /// Share of root spans that are sampled, 0 to 1. Exactly 0 turns tracing off.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.sampling_rate
+            .parse()
+            .ok()
+            .filter(|rate: &f64| !rate.is_nan())
+            .unwrap_or(Self::DEFAULT_RATE)
+    }
+
+    /// Whether spans go anywhere.
+    #[must_use]
+    pub const fn has_exporter(&self) -> bool {
+        let otel = !self.otel.endpoint.is_empty() && !self.otel.protocol.is_empty();
+        self.stdout || !self.zipkin.is_empty() || otel
+    }
+
+    /// Without an endpoint in the Configuration, the one of the environment with all that belongs to it.
+    fn take_endpoint(&mut self, variables: &OtelEnv) -> Result<(), ConfigurationError> {
+        let Some(endpoint) = &variables.endpoint else {
+            return Ok(());
+        };
+        endpoint
+            .trim_start_matches("http://")
+            .trim_start_matches("https://")
+            .clone_into(&mut self.otel.endpoint);
+        if self.sampling_rate.is_empty() {
+            "1".clone_into(&mut self.sampling_rate);
+        }
+        let is_http = variables
+            .protocol
+            .as_deref()
+            .unwrap_or_default()
+            .starts_with("http");
+        if is_http { "http" } else { "grpc" }.clone_into(&mut self.otel.protocol);
+        if variables.insecure {
+            self.otel.is_secure = false;
+        }
+        self.otel.headers.extend(variables.headers()?);
+        if let Some(timeout) = variables.timeout()? {
+            self.otel.timeout = Some(timeout);
+        }
+        Ok(())
+    }
+}
+
+// === impl Otel ===
+
+impl Otel {
+    /// The exporter to make: none without an endpoint or a protocol.
+    ///
+    /// # Errors
+    /// An unknown protocol; the sidecar does not start.
+    pub fn exporter(&self) -> Result<Option<Exporter>, InvalidProtocol> {
+        if self.endpoint.is_empty() || self.protocol.is_empty() {
+            return Ok(None);
+        }
+        let protocol = match self.protocol.as_str() {
+            "grpc" => ExporterProtocol::Grpc,
+            "http" => ExporterProtocol::Http,
+            other => return Err(InvalidProtocol(other.to_owned())),
+        };
+        Ok(Some(Exporter {
+            endpoint: self.endpoint.clone(),
+            protocol,
+            is_secure: self.is_secure,
+            headers: self.headers.clone(),
+            timeout: self.timeout,
+        }))
+    }
+
+    /// With an endpoint in the Configuration, headers and timeout of the environment only where it has none.
+    fn take_missing(&mut self, variables: &OtelEnv) -> Result<(), ConfigurationError> {
+        if self.headers.is_empty() {
+            self.headers = variables.headers()?;
+        }
+        if self.timeout.is_none() {
+            self.timeout = variables.timeout()?;
+        }
+        Ok(())
+    }
+}
+
+/// Headers as texts `k=v` (files) or as pairs of name and value (operator).
+fn headers(items: &[Value]) -> Result<Vec<(String, String)>, ConfigurationError> {
+    let header = |item: &Value| match item {
+        Value::Object(members) => {
+            let member = |name| outrigger_kit::json::get_ignoring_case(members, name);
+            let name = value_text(member("name"));
+            Ok((name, value_text(member("value"))))
+        }
+        other => {
+            let text = value_text(Some(other));
+            let pair = text
+                .split_once('=')
+                .map(|(name, value)| (name.to_owned(), value.to_owned()));
+            pair.ok_or(ConfigurationError::OtelHeader(text))
+        }
+    };
+    items.iter().map(header).collect()
+}
