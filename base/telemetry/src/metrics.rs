@@ -35,6 +35,9 @@ mod runtime;
 mod sentry;
 mod serve;
 mod settings;
+#[cfg(test)]
+mod tests;
+mod workflow;
 
 use std::sync::Arc;
 
@@ -57,6 +60,7 @@ pub use runtime::{Decision, Mtls, PolicyCaller, Runtime, Success};
 pub use sentry::Sentry;
 pub use serve::serve;
 pub use settings::{DEFAULT_MAX_SERIES, HttpLabels, LabelRule, MetricRule, MetricsSettings};
+pub use workflow::Workflow;
 
 pub(crate) use number::float;
 
@@ -79,6 +83,7 @@ struct Inner {
     mtls: Mtls,
     resiliency: Resiliency,
     components: Components,
+    workflow: Workflow,
     sentry: Sentry,
 }
 
@@ -108,6 +113,7 @@ impl Metrics {
             mtls: Mtls::new(&registry),
             resiliency: Resiliency::new(&registry),
             components: Components::new(&registry),
+            workflow: Workflow::new(&registry, !settings.app_id.is_empty()),
             sentry: Sentry::new(&registry),
             registry,
             foreign,
@@ -129,12 +135,6 @@ impl Metrics {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.0.registry.is_enabled()
-    }
-
-    /// The bounds of latency buckets in milliseconds, for the start-up line.
-    #[must_use]
-    pub fn latency_bounds(&self) -> &[u64] {
-        self.0.registry.latency_bounds()
     }
 
     /// Requests to the sidecar's HTTP API.
@@ -195,6 +195,12 @@ impl Metrics {
     #[must_use]
     pub fn components(&self) -> &Components {
         &self.0.components
+    }
+
+    /// Workflows and their activities.
+    #[must_use]
+    pub fn workflow(&self) -> &Workflow {
+        &self.0.workflow
     }
 
     /// The certificate authority.

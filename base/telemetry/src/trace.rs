@@ -28,6 +28,8 @@ mod sampler;
 mod settings;
 mod span;
 mod state;
+#[cfg(test)]
+mod tests;
 mod tracer;
 
 pub use context::{TRACEPARENT, TRACESTATE, TraceContext};

@@ -186,3 +186,185 @@ fn level_of(metadata: &Metadata<'_>) -> Option<Level> {
         tracing::Level::TRACE => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log;
+
+    fn settings() -> LogSettings {
+        LogSettings {
+            app_id: Some("caller".into()),
+            instance: "vm".to_owned(),
+            version: "unknown".to_owned(),
+            ..LogSettings::default()
+        }
+    }
+
+    /// The lines of what `work` logs, without their times.
+    fn lines(settings: &LogSettings, work: impl FnOnce()) -> Vec<String> {
+        let (logger, lines) = Logger::in_memory(settings);
+        tracing::subscriber::with_default(logger, work);
+        let lines = lines.lines();
+        lines
+            .iter()
+            .map(|line| {
+                line.split_once("Z\" ")
+                    .map_or(line.as_str(), |(_, rest)| rest)
+                    .to_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn lines_look_as_the_reference_prints_them() {
+        let printed = lines(&settings(), || {
+            let commit = "";
+            tracing::info!(target: "dapr.runtime", "Starting Dapr Runtime -- version edge -- commit {commit}");
+            tracing::warn!(target: "dapr.runtime.security", "mTLS is disabled. Skipping certificate request and tls validation");
+            tracing::info!(target: "dapr.runtime.diagnostics", "metric spec: {}", r#"{"enabled":true}"#);
+            tracing::info!(target: "dapr.contrib", component = "nr (mdns/v1)", "local service entry announced: caller -> 192.0.2.2:26202");
+            tracing::error!(target: "dapr.api", "Error getting job j due to: scheduler clients are disabled");
+            tracing::info!(target: "dapr.runtime", "Loading components…");
+        });
+        assert_eq!(
+            printed,
+            [
+                r#"level=info msg="Starting Dapr Runtime -- version edge -- commit " app_id=caller instance=vm scope=dapr.runtime type=log ver=unknown"#,
+                r#"level=warning msg="mTLS is disabled. Skipping certificate request and tls validation" app_id=caller instance=vm scope=dapr.runtime.security type=log ver=unknown"#,
+                r#"level=info msg="metric spec: {\"enabled\":true}" app_id=caller instance=vm scope=dapr.runtime.diagnostics type=log ver=unknown"#,
+                r#"level=info msg="local service entry announced: caller -> 192.0.2.2:26202" app_id=caller component="nr (mdns/v1)" instance=vm scope=dapr.contrib type=log ver=unknown"#,
+                r#"level=error msg="Error getting job j due to: scheduler clients are disabled" instance=vm scope=dapr.api type=log ver=unknown"#,
+                r#"level=info msg="Loading components…" app_id=caller instance=vm scope=dapr.runtime type=log ver=unknown"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn api_calls_are_printed_at_any_level_with_their_fields() {
+        let quiet = LogSettings {
+            level: Level::Error,
+            ..settings()
+        };
+        let printed = lines(&quiet, || {
+            tracing::info!(target: "dapr.runtime", "not printed");
+            let useragent: Option<&str> = None;
+            tracing::info!(
+                target: "dapr.runtime.http-info",
+                method = "GET /v1.0/state/s/k",
+                useragent,
+                code = 204_u16,
+                size = 0_u64,
+                duration = 3_u64,
+                "HTTP API Called"
+            );
+            let useragent = Some("grpc-go/1.81.0");
+            tracing::info!(target: "dapr.runtime.grpc.api-info", method = "/a.B/C", useragent, code = 0, duration = 1, "gRPC API Called");
+        });
+        assert_eq!(
+            printed,
+            [
+                r#"level=info msg="HTTP API Called" app_id=caller code=204 duration=3 instance=vm method="GET /v1.0/state/s/k" scope=dapr.runtime.http-info size=0 type=log ver=unknown"#,
+                r#"level=info msg="gRPC API Called" app_id=caller code=0 duration=1 instance=vm method=/a.B/C scope=dapr.runtime.grpc.api-info type=log useragent=grpc-go/1.81.0 ver=unknown"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn only_levels_from_the_chosen_one_and_scopes_of_ours_are_printed() {
+        let table = [
+            (Level::Debug, "debug info warning error fatal"),
+            (Level::Info, "info warning error fatal"),
+            (Level::Warning, "warning error fatal"),
+            (Level::Error, "error fatal"),
+            (Level::Fatal, "fatal"),
+        ];
+        for (level, expected) in table {
+            let printed = lines(&LogSettings { level, ..settings() }, || {
+                tracing::trace!(target: "dapr.test", "x");
+                tracing::debug!(target: "dapr.test", "x");
+                tracing::info!(target: "dapr.test", "x");
+                tracing::warn!(target: "dapr.test", "x");
+                tracing::error!(target: "dapr.test", "x");
+                tracing::error!(target: "h2::codec", "x");
+                tracing::error!("x");
+                log::fatal("dapr.runtime", "x");
+            });
+            let levels: Vec<&str> = printed
+                .iter()
+                .filter_map(|line| line.split(' ').next()?.strip_prefix("level="))
+                .collect();
+            assert_eq!(levels.join(" "), expected);
+        }
+    }
+
+    #[test]
+    fn a_fatal_line_bears_the_scope_it_is_given() {
+        let printed = lines(&settings(), || {
+            log::fatal("dapr.runtime", format_args!("invalid value for {}", "--mode"))
+        });
+        let expected = r#"level=fatal msg="invalid value for --mode" app_id=caller instance=vm scope=dapr.runtime type=log ver=unknown"#;
+        assert_eq!(printed, [expected]);
+    }
+
+    #[test]
+    fn json_members_are_sorted_and_numbers_bare() {
+        let json = LogSettings {
+            format: Format::Json,
+            app_id: None,
+            ..settings()
+        };
+        let (logger, lines) = Logger::in_memory(&json);
+        tracing::subscriber::with_default(logger, || {
+            tracing::info!(target: "dapr.runtime.http-info", method = "a<b>&c", code = 200, ratio = 0.5, ok = true, "said \"hi\"");
+        });
+        let line = lines.lines().remove(0);
+        let (front, time) = line.split_once("\"time\":\"").unwrap();
+        assert_eq!(
+            front,
+            r#"{"code":200,"instance":"vm","level":"info","method":"a\u003cb\u003e\u0026c","msg":"said \"hi\"","ok":true,"ratio":0.5,"scope":"dapr.runtime.http-info","#
+        );
+        assert!(time.ends_with(r#"Z","type":"log","ver":"unknown"}"#), "{time}");
+        let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(parsed["msg"], "said \"hi\"");
+    }
+
+    #[test]
+    fn fields_of_an_event_win_over_the_common_ones() {
+        let printed = lines(&settings(), || {
+            tracing::info!(target: "dapr.runtime", instance = "other", "type" = "request", level = "own", "x");
+        });
+        let expected = "level=info msg=x app_id=caller fields.level=own instance=other scope=dapr.runtime type=request ver=unknown";
+        assert_eq!(printed, [expected]);
+    }
+
+    #[test]
+    fn a_log_file_is_appended_to() {
+        let directory = std::env::temp_dir().join(format!(
+            "outrigger-log-{}-{}",
+            std::process::id(),
+            fastrand::u64(..)
+        ));
+        std::fs::create_dir(&directory).unwrap();
+        let file = directory.join("sidecar.log");
+        std::fs::write(&file, "before\n").unwrap();
+        let to_file = LogSettings {
+            file: Some(file.clone()),
+            ..settings()
+        };
+        let logger = Logger::open(&to_file).unwrap();
+        tracing::subscriber::with_default(logger, || tracing::info!(target: "dapr.runtime", "after"));
+        let written = std::fs::read_to_string(&file).unwrap();
+        assert!(
+            written.starts_with("before\ntime=\"") && written.contains("msg=after"),
+            "{written}"
+        );
+        let missing = LogSettings {
+            file: Some(directory.join("no/such.log")),
+            ..settings()
+        };
+        let error = Logger::open(&missing).unwrap_err().to_string();
+        assert!(error.starts_with("failed to open log file "), "{error}");
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -79,6 +79,8 @@ struct Sharded {
     lines: Box<[Line]>,
     /// Lines of a shard.
     stride: usize,
+    /// Number of shards, less one.
+    mask: usize,
 }
 
 #[derive(Debug, Default)]
@@ -96,16 +98,17 @@ pub fn pin_thread(index: usize) {
 
 impl Sharded {
     fn new(words: usize) -> Self {
-        let stride = words.div_ceil(WORDS);
+        let (shards, stride) = (*SHARDS, words.div_ceil(WORDS));
+        let lines = (0..stride * shards).map(|_| Line::default()).collect();
         Self {
-            lines: (0..stride * *SHARDS).map(|_| Line::default()).collect(),
+            lines,
             stride,
+            mask: shards - 1,
         }
     }
 
     fn add(&self, word: usize, amount: u64) {
-        let shards = self.lines.len() / self.stride;
-        let line = (thread() & (shards - 1)) * self.stride + word / WORDS;
+        let line = (thread() & self.mask) * self.stride + word / WORDS;
         self.lines[line].0[word % WORDS].fetch_add(amount, Ordering::Relaxed);
     }
 

@@ -13,8 +13,8 @@ pub(super) struct Patterns {
 /// What may follow after some segments; endings are places in the list of templates.
 #[derive(Clone, Debug, Default)]
 struct Node {
-    literal: Vec<(Box<str>, Node)>,
-    any: Option<Box<Node>>,
+    literal: Vec<(Box<str>, Self)>,
+    any: Option<Box<Self>>,
     subtree: Option<usize>,
     end: Option<usize>,
 }

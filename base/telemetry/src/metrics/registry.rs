@@ -7,13 +7,7 @@ use super::cells::{Bounds, Count, Distribution, Numbers, Value};
 use super::family::{Family, Label, Source};
 use super::instrument::{Counter, Gauge, Histogram, Instrument};
 use super::rules::{PREFIX, RuleError, Rules};
-use super::settings::MetricsSettings;
-
-/// Bounds of latencies in milliseconds.
-const LATENCY: [u64; 34] = [
-    1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50, 65, 80, 100, 130, 160, 200, 250, 300, 400, 500, 650,
-    800, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000,
-];
+use super::settings::{LATENCY, MetricsSettings};
 
 /// Bounds of sizes in bytes.
 const SIZE: [u64; 13] = [
@@ -45,7 +39,6 @@ pub(super) struct Registry {
     enabled: bool,
     app_id: Arc<str>,
     namespace: Arc<str>,
-    latency_bounds: Box<[u64]>,
     latency: Arc<Bounds>,
     workflow: Arc<Bounds>,
     size: Arc<Bounds>,
@@ -113,7 +106,6 @@ impl Registry {
             enabled: settings.enabled,
             app_id: settings.app_id.clone(),
             namespace: settings.namespace.clone(),
-            latency_bounds: latency_bounds.into(),
             workflow: workflow.unwrap_or_else(|| latency.clone()),
             latency,
             size: Arc::new(Bounds::new(&floats(&SIZE, 1.0), 1.0)),
@@ -128,11 +120,6 @@ impl Registry {
 
     pub(super) fn limit(&self) -> usize {
         if self.limit == 0 { usize::MAX } else { self.limit }
-    }
-
-    /// The bounds of latencies, for the start-up line.
-    pub(super) fn latency_bounds(&self) -> &[u64] {
-        &self.latency_bounds
     }
 
     pub(super) fn counter(&self, description: Description<'_>) -> Counter {

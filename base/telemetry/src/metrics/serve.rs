@@ -100,3 +100,112 @@ fn gzip(text: &[u8]) -> io::Result<Bytes> {
     encoder.write_all(text)?;
     encoder.finish().map(Bytes::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::SocketAddr;
+
+    use flate2::read::GzDecoder;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::oneshot;
+    use tokio::task::JoinHandle;
+
+    use super::super::MetricsSettings;
+    use super::*;
+
+    struct Server {
+        address: SocketAddr,
+        stop: oneshot::Sender<()>,
+        task: JoinHandle<()>,
+    }
+
+    async fn start() -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Metrics::new(&MetricsSettings::default()).unwrap();
+        metrics.sentry().signed();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(serve(listener, metrics, async { drop(stopped.await) }));
+        Server { address, stop, task }
+    }
+
+    /// Head and body of the answer to a request that ends its connection.
+    async fn ask(address: SocketAddr, request: &str) -> (String, Vec<u8>) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(format!("{request}Connection: close\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let end = answer
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .unwrap();
+        let body = answer.split_off(end + 4);
+        (String::from_utf8(answer).unwrap(), body)
+    }
+
+    #[tokio::test]
+    async fn every_path_and_method_is_answered_with_all_series() {
+        let server = start().await;
+        for line in [
+            "GET / HTTP/1.1",
+            "GET /metrics?x=1 HTTP/1.1",
+            "POST /any/thing HTTP/1.1",
+            "DELETE /x HTTP/1.1",
+        ] {
+            let (head, body) = ask(server.address, &format!("{line}\r\nHost: a\r\n")).await;
+            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+            assert!(
+                head.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+                "{head}"
+            );
+            let body = String::from_utf8(body).unwrap();
+            assert!(
+                body.contains("\ndapr_sentry_cert_sign_success_total 1\n"),
+                "{body}"
+            );
+            assert!(body.contains("\nprocess_resident_memory_bytes "), "{body}");
+        }
+        server.stop.send(()).unwrap();
+        server.task.await.unwrap();
+        assert!(TcpStream::connect(server.address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn answers_are_compressed_if_the_client_accepts_it() {
+        let server = start().await;
+        let (head, body) = ask(
+            server.address,
+            "GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: deflate, gzip;q=0.5\r\n",
+        )
+        .await;
+        assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+        let mut text = String::new();
+        GzDecoder::new(body.as_slice()).read_to_string(&mut text).unwrap();
+        assert!(text.contains("\ndapr_sentry_cert_sign_success_total 1\n"));
+        let (head, _) = ask(
+            server.address,
+            "GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip;q=0, br\r\n",
+        )
+        .await;
+        assert!(!head.contains("content-encoding"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_does_not_come_in_time_is_given_up() {
+        let server = start().await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+        tokio::time::pause();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"),
+            "{:?}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+}

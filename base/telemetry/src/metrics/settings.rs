@@ -61,7 +61,29 @@ pub struct LabelRule {
 /// Series that a family may have unless the settings say otherwise.
 pub const DEFAULT_MAX_SERIES: usize = 10_000;
 
+/// Bounds of latencies in milliseconds, unless the settings say otherwise.
+pub(super) const LATENCY: [u64; 34] = [
+    1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50, 65, 80, 100, 130, 160, 200, 250, 300, 400, 500, 650,
+    800, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000,
+];
+
 // === impl MetricsSettings ===
+
+impl MetricsSettings {
+    /// The start-up line that names the bounds of latency buckets.
+    #[must_use]
+    pub fn bucket_line(&self) -> String {
+        let (origin, bounds) = match &self.latency_buckets {
+            Some(bounds) => ("custom", bounds.as_slice()),
+            None => ("default", LATENCY.as_slice()),
+        };
+        let bounds: Vec<String> = bounds.iter().map(u64::to_string).collect();
+        format!(
+            "Using {origin} latency distribution buckets: [{}]",
+            bounds.join(" ")
+        )
+    }
+}
 
 impl Default for MetricsSettings {
     fn default() -> Self {

@@ -100,9 +100,7 @@ impl Queue {
             self.gather().await;
             self.export(&exporter, &mut health).await;
         }
-        let last = self.export(&exporter, &mut health);
-        // The limit is for all that is left: a shutdown must not take a timeout a batch.
-        timeout(self.limits.timeout, last).await.ok();
+        self.export(&exporter, &mut health).await;
     }
 
     /// Waits until there is a batch worth exporting.

@@ -47,7 +47,7 @@ impl TraceSettings {
             return Ok(());
         };
         let mut receiver = self.otlp.take().unwrap_or_default();
-        variables.describe(endpoint, &mut receiver)?;
+        variables.describe(&endpoint, &mut receiver)?;
         self.otlp = Some(receiver);
         if self.sampling_rate.is_empty() {
             "1".clone_into(&mut self.sampling_rate);
@@ -82,11 +82,10 @@ impl Variables<'_> {
     }
 
     /// Makes the receiver that the environment describes.
-    fn describe(&self, endpoint: String, receiver: &mut OtlpSettings) -> Result<(), TraceError> {
-        let plain = ["http://", "https://"]
-            .iter()
-            .find_map(|scheme| endpoint.strip_prefix(scheme));
-        receiver.endpoint = plain.map_or(endpoint.clone(), str::to_owned);
+    fn describe(&self, endpoint: &str, receiver: &mut OtlpSettings) -> Result<(), TraceError> {
+        let schemes = ["http://", "https://"];
+        let plain = schemes.iter().find_map(|scheme| endpoint.strip_prefix(scheme));
+        plain.unwrap_or(endpoint).clone_into(&mut receiver.endpoint);
         let http = self
             .of_traces("PROTOCOL")
             .is_some_and(|protocol| protocol.starts_with("http"));

@@ -2,10 +2,12 @@
 
 mod http;
 #[cfg(test)]
-mod memory;
+pub(in crate::trace) mod memory;
 mod network;
 mod otlp;
 mod stdout;
+#[cfg(test)]
+mod tests;
 mod zipkin;
 
 use std::sync::Arc;
@@ -22,8 +24,8 @@ const SCOPE: &str = "dapr-diagnostics";
 /// One receiver of spans.
 #[derive(Debug)]
 pub(super) enum Exporter {
-    Otlp(otlp::Otlp),
-    Zipkin(zipkin::Zipkin),
+    Otlp(Box<otlp::Otlp>),
+    Zipkin(Box<zipkin::Zipkin>),
     Stdout(stdout::Stdout),
     #[cfg(test)]
     Memory(memory::Memory),
@@ -56,17 +58,15 @@ impl Exporter {
             all.push(Self::Stdout(stdout::Stdout::new()));
         }
         if let Some(address) = settings.zipkin.as_deref().filter(|address| !address.is_empty()) {
-            all.push(Self::Zipkin(zipkin::Zipkin::new(
-                address,
-                &settings.service_name,
-                network,
-            )?));
+            let exporter = zipkin::Zipkin::new(address, &settings.service_name, network)?;
+            all.push(Self::Zipkin(Box::new(exporter)));
         }
         if let Some(receiver) = &settings.otlp
             && !receiver.endpoint.is_empty()
             && !receiver.protocol.is_empty()
         {
-            all.push(Self::Otlp(otlp::Otlp::new(receiver, settings, control, network)?));
+            let exporter = otlp::Otlp::new(receiver, settings, control, network)?;
+            all.push(Self::Otlp(Box::new(exporter)));
         }
         Ok(all)
     }

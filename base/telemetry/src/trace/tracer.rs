@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use outrigger_svc::Connect;
 use rustls::crypto::CryptoProvider;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use super::batch::{Pipeline, Queue};
 use super::context::TraceContext;
@@ -37,6 +39,8 @@ struct Inner {
     /// None unless an exporter is configured.
     pipeline: Option<Arc<Pipeline>>,
     exports: Mutex<Vec<JoinHandle<()>>>,
+    /// Longest that a shutdown waits for the exports.
+    patience: Duration,
 }
 
 /// See the table in the module's documentation.
@@ -72,19 +76,26 @@ impl Tracer {
             queues.push(queue);
         }
         let pipeline = (!queues.is_empty()).then(|| Arc::new(Pipeline::new(queues)));
-        Ok(Self::of(kind, sampler, pipeline, exports))
+        let inner = Inner {
+            kind,
+            sampler,
+            pipeline,
+            exports: Mutex::new(exports),
+            patience: settings.batch.timeout,
+        };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// A tracer that handles no trace at all.
     #[must_use]
     pub fn off() -> Self {
-        Self::of(Kind::Off, Sampler::of_rate(0.0), None, Vec::new())
+        Self::without_exporters(Kind::Off, Sampler::of_rate(0.0))
     }
 
     /// A tracer that passes on what comes in: the one of a default installation.
     #[must_use]
     pub fn pass_through() -> Self {
-        Self::of(Kind::PassThrough, Sampler::parse(""), None, Vec::new())
+        Self::without_exporters(Kind::PassThrough, Sampler::parse(""))
     }
 
     /// Whether servers handle traces: read contexts, check baggage, answer with `traceparent`.
@@ -131,24 +142,23 @@ impl Tracer {
     pub async fn shutdown(&self) {
         let Some(pipeline) = &self.0.pipeline else { return };
         pipeline.close();
+        let due = Instant::now() + self.0.patience;
         let exports = std::mem::take(&mut *self.0.exports.lock().expect("no holder panics"));
-        for export in exports {
+        for mut export in exports {
             // An exporter that panicked has been reported by its runtime.
-            export.await.ok();
+            if timeout_at(due, &mut export).await.is_err() {
+                export.abort();
+            }
         }
     }
 
-    fn of(
-        kind: Kind,
-        sampler: Sampler,
-        pipeline: Option<Arc<Pipeline>>,
-        exports: Vec<JoinHandle<()>>,
-    ) -> Self {
+    fn without_exporters(kind: Kind, sampler: Sampler) -> Self {
         Self(Arc::new(Inner {
             kind,
             sampler,
-            pipeline,
-            exports: Mutex::new(exports),
+            pipeline: None,
+            exports: Mutex::default(),
+            patience: Duration::ZERO,
         }))
     }
 }

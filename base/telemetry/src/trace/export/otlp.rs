@@ -173,7 +173,7 @@ fn grpc(
             Ok(request)
         })
         .build()
-        .map_err(refused)
+        .map_err(|error| refused(&error))
 }
 
 fn http(
@@ -191,7 +191,7 @@ fn http(
         .with_timeout(timeout)
         .with_http_client(Client(Poster::new(dialer, headers)))
         .build()
-        .map_err(refused)
+        .map_err(|error| refused(&error))
 }
 
 fn dialer(receiver: &OtlpSettings, protocol: &[u8], network: &Network) -> Result<Dialer, TraceError> {
@@ -239,6 +239,6 @@ fn resource(settings: &TraceSettings) -> Resource {
         .build()
 }
 
-fn refused(error: ExporterBuildError) -> TraceError {
+fn refused(error: &ExporterBuildError) -> TraceError {
     TraceError::Otlp(error.to_string())
 }
