@@ -39,6 +39,8 @@ pub struct SpanRecord {
     pub status_code: i32,
     /// The text beside the status.
     pub status_message: String,
+    /// Begin and end in nanoseconds of Unix time.
+    pub times: (u64, u64),
 }
 
 // === impl Collector ===
@@ -101,6 +103,16 @@ impl Collector {
     }
 }
 
+// === impl SpanRecord ===
+
+impl SpanRecord {
+    /// How long it took, in microseconds.
+    #[must_use]
+    pub fn micros(&self) -> u128 {
+        u128::from(self.times.1.saturating_sub(self.times.0) / 1_000)
+    }
+}
+
 fn lock(spans: &Mutex<Vec<SpanRecord>>) -> MutexGuard<'_, Vec<SpanRecord>> {
     spans.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -128,6 +140,7 @@ fn record(span: Span, resource: BTreeMap<String, String>) -> SpanRecord {
         resource,
         status_code: status.code,
         status_message: status.message,
+        times: (span.start_time_unix_nano, span.end_time_unix_nano),
     }
 }
 
