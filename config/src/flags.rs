@@ -324,6 +324,8 @@ fn read_bool(value: &str) -> Result<bool, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[derive(Debug, Default, PartialEq)]
@@ -488,6 +490,16 @@ mod tests {
                 "{usage}"
             );
             assert!(!usage.contains("old"), "{usage}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_arguments_make_the_parser_panic(args in proptest::collection::vec("-{0,3}(name|on|count|list|wait|old|h|x)?=?.{0,6}", 0..6)) {
+            let args: Vec<_> = args.iter().map(String::as_str).collect();
+            if let Err(error) = parse(&args) {
+                prop_assert_ne!(error.exit_code(), 1);
+            }
         }
     }
 }

@@ -239,3 +239,82 @@ fn go_duration<S: serde::Serializer>(span: &Option<Duration>, serializer: S) -> 
     let text = span.map(|span| GoDuration::from(span).to_string());
     serializer.serialize_str(&text.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::Configuration;
+    use crate::env::EmptyEnv;
+
+    fn metrics(spec: &str) -> Metrics {
+        let value = outrigger_kit::yaml::to_json(&format!("spec: {{{spec}}}")).unwrap();
+        Configuration::from_json(&value.to_string(), &EmptyEnv)
+            .unwrap()
+            .metrics
+    }
+
+    #[test]
+    fn the_spec_line_leaves_out_what_is_not_set() {
+        let table = [
+            ("", r#"{"enabled":true}"#),
+            (
+                "metric: {http: {increasedCardinality: false}}",
+                r#"{"enabled":true,"http":{"increasedCardinality":false}}"#,
+            ),
+            (
+                "metrics: {enabled: false, recordErrorCodes: true}",
+                r#"{"enabled":false,"recordErrorCodes":true}"#,
+            ),
+            (
+                "metrics: {http: {excludeVerbs: true, pathMatching: [/a, '/b/{c}']}}",
+                r#"{"enabled":true,"http":{"pathMatching":["/a","/b/{c}"],"excludeVerbs":true}}"#,
+            ),
+            (
+                "metrics: {latencyDistributionBuckets: [5, 50], workflow: {latencyDistributionBuckets: [1], \
+                 latencyDistributionUnits: 1s}, rules: [{name: m, labels: [{name: l, regex: {b: x, a: '<'}}]}]}",
+                r#"{"enabled":true,"latencyDistributionBuckets":[5,50],"workflow":{"latencyDistributionBuckets":[1],"latencyDistributionUnits":"1s"},"rules":[{"name":"m","labels":[{"name":"l","regex":{"a":"\u003c","b":"x"}}]}]}"#,
+            ),
+        ];
+        for (spec, expected) in table {
+            assert_eq!(metrics(spec).spec_line(), format!("metric spec: {expected}"));
+        }
+    }
+
+    #[test]
+    fn metrics_wins_over_metric_field_by_field() {
+        let both = metrics(
+            "metric: {enabled: false, recordErrorCodes: true, http: {excludeVerbs: true}}, metrics: {http: {increasedCardinality: true}}",
+        );
+        assert!(!both.is_enabled());
+        assert!(both.records_error_codes());
+        assert_eq!(both.increased_cardinality(), Some(true));
+        assert!(!both.excludes_verbs());
+        assert!(metrics("metric: {enabled: false}, metrics: {enabled: true}").is_enabled());
+    }
+
+    #[test]
+    fn buckets_are_told_and_scaled() {
+        let default = metrics("");
+        assert!(
+            default
+                .buckets_line()
+                .starts_with("Using default latency distribution buckets: [1 2 3 4 5 6 8 10 ")
+        );
+        assert!(default.buckets_line().ends_with(" 50000 100000]"));
+        assert_eq!(default.workflow_buckets().len(), 34);
+        let custom = metrics("metric: {latencyDistributionBuckets: [5, 50, 500]}");
+        assert_eq!(
+            custom.buckets_line(),
+            "Using custom latency distribution buckets: [5 50 500]"
+        );
+        assert_eq!(custom.workflow_buckets(), [5.0, 50.0, 500.0]);
+        let workflow = metrics(
+            "metrics: {workflow: {latencyDistributionBuckets: [1, 60], latencyDistributionUnits: 1s}}",
+        );
+        assert_eq!(workflow.workflow_buckets(), [1000.0, 60_000.0]);
+        assert_eq!(
+            metrics("metrics: {workflow: {latencyDistributionBuckets: [7]}}").workflow_buckets(),
+            [7.0]
+        );
+    }
+}

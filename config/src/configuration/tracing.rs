@@ -206,3 +206,112 @@ fn headers(items: &[Value]) -> Result<Vec<(String, String)>, ConfigurationError>
     };
     items.iter().map(header).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::Configuration;
+
+    fn tracing(spec: &str, environment: &impl Env) -> Result<Tracing, ConfigurationError> {
+        let value = outrigger_kit::yaml::to_json(&format!("spec: {{tracing: {{{spec}}}}}")).unwrap();
+        Configuration::from_json(&value.to_string(), environment).map(|configuration| configuration.tracing)
+    }
+
+    #[test]
+    fn rates_that_cannot_be_read_are_the_default() {
+        for (text, rate) in [
+            ("", 0.0001),
+            ("x", 0.0001),
+            ("NaN", 0.0001),
+            ("0", 0.0),
+            ("1", 1.0),
+            ("0.25", 0.25),
+        ] {
+            let tracing = tracing(&format!("samplingRate: '{text}'"), &crate::env::EmptyEnv).unwrap();
+            assert!((tracing.rate() - rate).abs() < f64::EPSILON, "{text}");
+        }
+    }
+
+    #[test]
+    fn without_an_endpoint_the_environment_gives_it_all() {
+        let environment = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://general:4317"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4318"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=1,b=x%20y"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
+            ("OTEL_SERVICE_NAME", "svc"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "k=v,l=m%2Cn"),
+        ];
+        let tracing = tracing("otel: {headers: [h=0]}", &environment).unwrap();
+        assert_eq!(tracing.sampling_rate, "1");
+        assert_eq!(tracing.service_name.as_deref(), Some("svc"));
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(tracing.resource_attributes, [pair("k", "v"), pair("l", "m,n")]);
+        let exporter = tracing.otel.exporter().unwrap().unwrap();
+        assert_eq!(exporter.endpoint, "traces:4318");
+        assert_eq!(exporter.protocol, ExporterProtocol::Http);
+        assert!(!exporter.is_secure);
+        assert_eq!(
+            exporter.headers,
+            [pair("h", "0"), pair("a", "1"), pair("b", "x y")]
+        );
+        assert_eq!(exporter.timeout, Some(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn an_endpoint_of_the_configuration_keeps_its_own_settings() {
+        let environment = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "general:4317"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=1"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
+        ];
+        let own = tracing(
+            "otel: {endpointAddress: 'own:1', protocol: grpc, headers: [h=0], timeout: 1s}",
+            &environment,
+        );
+        let own = own.unwrap();
+        assert_eq!(own.sampling_rate, "");
+        assert_eq!(own.otel.endpoint, "own:1");
+        assert_eq!(own.otel.headers, [("h".to_owned(), "0".to_owned())]);
+        assert_eq!(own.otel.timeout, Some(Duration::from_secs(1)));
+        let bare = tracing("otel: {endpointAddress: 'own:1', protocol: grpc}", &environment).unwrap();
+        assert_eq!(bare.otel.headers, [("a".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn exporters_need_an_endpoint_and_a_protocol_that_exists() {
+        let empty = crate::env::EmptyEnv;
+        assert_eq!(tracing("", &empty).unwrap().otel.exporter(), Ok(None));
+        let without = tracing("otel: {endpointAddress: 'c:1'}", &empty).unwrap();
+        assert_eq!(without.otel.exporter(), Ok(None));
+        assert!(!without.has_exporter());
+        let odd = tracing("otel: {endpointAddress: 'c:1', protocol: udp}", &empty).unwrap();
+        assert_eq!(
+            odd.otel.exporter().unwrap_err().to_string(),
+            "invalid protocol udp provided for Otel endpoint"
+        );
+        assert!(tracing("stdout: true", &empty).unwrap().has_exporter());
+        assert!(
+            tracing("zipkin: {endpointAddress: 'http://z'}", &empty)
+                .unwrap()
+                .has_exporter()
+        );
+    }
+
+    #[test]
+    fn headers_and_timeouts_of_the_environment_must_be_readable() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "c:1");
+        let text = |variable| tracing("", &[endpoint, variable]).unwrap_err().to_string();
+        assert_eq!(
+            text(("OTEL_EXPORTER_OTLP_HEADERS", "a=1,b")),
+            "invalid headers for Otel endpoint: b"
+        );
+        assert!(text(("OTEL_EXPORTER_OTLP_HEADERS", "a=%zz")).ends_with("invalid URL escape \"%zz\""));
+        assert_eq!(
+            text(("OTEL_EXPORTER_OTLP_TIMEOUT", "1s")),
+            "invalid timeout for Otel endpoint: 1s"
+        );
+    }
+}

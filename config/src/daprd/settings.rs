@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use outrigger_kit::boolean;
 use outrigger_kit::duration::{self, GoDuration};
-use outrigger_kit::number::{self, ParseNumberError};
 
-use super::Flags;
+use super::app::{app_health, app_protocol};
+use super::ports::{Ports, port};
+use super::{AppSettings, DisabledInit, Flags, HttpProxy, Security, SettingsError};
 use crate::env::{self, Env};
 use crate::{AppId, Mode, Namespace};
 
@@ -97,88 +98,6 @@ pub struct Settings {
     pub http_proxy: HttpProxy,
 }
 
-/// The app next to the sidecar.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppSettings {
-    /// Port it listens on; 0 when there is no app.
-    pub port: u16,
-    /// Protocol it speaks.
-    pub protocol: AppProtocol,
-    /// Host it listens on.
-    pub channel_address: String,
-    /// Calls in flight to it at most; `None` is without limit.
-    pub max_concurrency: Option<NonZeroUsize>,
-    /// Token it is sent with each call.
-    pub api_token: Option<String>,
-    /// Its health probes; `None` when it always counts as healthy.
-    pub health: Option<AppHealth>,
-    /// Longest wait for its word on an input binding.
-    pub binding_options_timeout: Duration,
-}
-
-/// What an app speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AppProtocol {
-    /// HTTP/1.1.
-    #[default]
-    Http,
-    /// HTTP/1.1 over TLS that is not verified.
-    Https,
-    /// HTTP/2 with prior knowledge.
-    H2c,
-    /// gRPC.
-    Grpc,
-    /// gRPC over TLS that is not verified.
-    Grpcs,
-}
-
-/// How the health of an app is probed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppHealth {
-    /// Path of the probe, for HTTP apps; starts with `/`.
-    pub path: String,
-    /// Time between probes.
-    pub interval: Duration,
-    /// Longest probe, at most the interval.
-    pub timeout: Duration,
-    /// Failures after which the app counts as unhealthy, at least 1.
-    pub threshold: u32,
-}
-
-/// Identity of the sidecar and the control plane it belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Security {
-    /// Whether links are mutual TLS.
-    pub mtls: bool,
-    /// PEM bundle of trust anchors, from the environment.
-    pub trust_anchors: Option<String>,
-    /// Address of the certificate authority; may be empty.
-    pub sentry_address: String,
-    /// Audiences of the JWTs to ask for.
-    pub jwt_audiences: Vec<String>,
-    /// Address of the operator; may be empty.
-    pub control_plane_address: String,
-    /// Namespace of the control plane.
-    pub control_plane_namespace: String,
-    /// Trust domain of the control plane.
-    pub control_plane_trust_domain: String,
-    /// Token file for certificate requests as given; set but empty is the identity's error to tell.
-    pub token_file: Option<String>,
-    /// Id to ask a certificate for instead of the app id.
-    pub local_identity: Option<String>,
-    /// Whether uid 0 is allowed in kubernetes mode.
-    pub allow_root: bool,
-}
-
-/// App endpoints that are not called at start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DisabledInit {
-    /// `/dapr/config` is not called.
-    pub config: bool,
-    /// `/dapr/subscribe` is not called.
-    pub subscribe: bool,
-}
-
 /// Where metrics are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsServer {
@@ -186,64 +105,6 @@ pub struct MetricsServer {
     pub address: String,
     /// Port to bind.
     pub port: u16,
-}
-
-/// Proxies of outgoing HTTP calls, from the environment; empty for none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HttpProxy {
-    /// Proxy of `http` calls.
-    pub http: String,
-    /// Proxy of `https` calls.
-    pub https: String,
-    /// Hosts that are called directly.
-    pub exceptions: String,
-}
-
-/// Why options make no sense together. Log as `Fatal error from runtime: <text>` and exit with 1.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// Neither standalone nor kubernetes.
-    #[error("invalid mode: {0}")]
-    Mode(String),
-    /// No app id.
-    #[error("parameter app-id cannot be empty")]
-    AppIdEmpty,
-    /// An app id with a dot, which separates id and namespace.
-    #[error("parameter app-id cannot contain dots")]
-    AppIdDots,
-    /// A port that is no number.
-    #[error("error parsing {option}: {source}")]
-    PortNumber {
-        /// The option as the text names it.
-        option: &'static str,
-        /// What is wrong with the number.
-        source: ParseNumberError,
-    },
-    /// A number that is no port.
-    #[error("error parsing {option}: {number} is not a port, which is 0 to 65535")]
-    PortRange {
-        /// The option as the text names it.
-        option: &'static str,
-        /// The number.
-        number: i64,
-    },
-    /// An API and the app on one port.
-    #[error("the '{option}' argument value {port} conflicts with 'app-port'")]
-    PortConflict {
-        /// Option of the API.
-        option: &'static str,
-        /// The port of both.
-        port: u16,
-    },
-    /// An unknown app protocol.
-    #[error("invalid value for 'app-protocol': {0}")]
-    AppProtocol(String),
-    /// An unknown name in `--disable-init-endpoints`.
-    #[error("invalid value for 'disable-init-endpoints': {0}")]
-    DisabledInit(String),
-    /// A probe that would outlast the interval between probes.
-    #[error("value for 'health-probe-timeout' must be smaller than 'health-probe-interval'")]
-    HealthTimeout,
 }
 
 // === impl Settings ===
@@ -374,176 +235,6 @@ impl Settings {
     }
 }
 
-// === impl AppSettings ===
-
-impl AppSettings {
-    /// Whether there is an app to call.
-    #[must_use]
-    pub const fn is_present(&self) -> bool {
-        self.port != 0
-    }
-}
-
-// === impl AppProtocol ===
-
-impl AppProtocol {
-    /// The protocol with this name, in any case; empty is `http`.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name.to_ascii_lowercase().as_str() {
-            "" | "http" => Some(Self::Http),
-            "https" => Some(Self::Https),
-            "h2c" => Some(Self::H2c),
-            "grpc" => Some(Self::Grpc),
-            "grpcs" => Some(Self::Grpcs),
-            _ => None,
-        }
-    }
-
-    /// The name of the protocol.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-            Self::H2c => "h2c",
-            Self::Grpc => "grpc",
-            Self::Grpcs => "grpcs",
-        }
-    }
-
-    /// Whether the app is called by HTTP requests, not by gRPC.
-    #[must_use]
-    pub const fn is_http(self) -> bool {
-        matches!(self, Self::Http | Self::Https | Self::H2c)
-    }
-
-    /// Whether the app is called over TLS.
-    #[must_use]
-    pub const fn is_tls(self) -> bool {
-        matches!(self, Self::Https | Self::Grpcs)
-    }
-}
-
-// === impl Security ===
-
-impl Security {
-    fn new(flags: &Flags, environment: &impl Env) -> Self {
-        let fallback = |option: &Option<String>, variable: &str, default: &str| {
-            let given = option.clone().or_else(|| environment.get_filled(variable));
-            given.unwrap_or_else(|| default.to_owned())
-        };
-        Self {
-            mtls: flags.enable_mtls,
-            trust_anchors: environment.get_filled(env::DAPR_TRUST_ANCHORS),
-            sentry_address: flags.sentry_address.clone(),
-            jwt_audiences: flags.sentry_request_jwt_audiences.clone(),
-            control_plane_address: flags.control_plane_address.clone(),
-            control_plane_namespace: fallback(
-                &flags.control_plane_namespace,
-                env::DAPR_CONTROLPLANE_NAMESPACE,
-                "default",
-            ),
-            control_plane_trust_domain: fallback(
-                &flags.control_plane_trust_domain,
-                env::DAPR_CONTROLPLANE_TRUST_DOMAIN,
-                "localhost",
-            ),
-            token_file: environment.get(env::DAPR_SENTRY_TOKEN_FILE),
-            local_identity: environment.get_filled(env::SENTRY_LOCAL_IDENTITY),
-            allow_root: environment
-                .get(env::DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK)
-                .as_deref()
-                == Some("true"),
-        }
-    }
-}
-
-// === impl DisabledInit ===
-
-impl DisabledInit {
-    fn new(names: &[String]) -> Result<Self, SettingsError> {
-        let mut disabled = Self::default();
-        for name in names {
-            match name.trim().to_ascii_lowercase().as_str() {
-                "config" => disabled.config = true,
-                "subscribe" => disabled.subscribe = true,
-                _ => return Err(SettingsError::DisabledInit(name.clone())),
-            }
-        }
-        Ok(disabled)
-    }
-}
-
-// === impl HttpProxy ===
-
-impl HttpProxy {
-    fn new(environment: &impl Env) -> Self {
-        let read = |name: &str| {
-            let value = environment
-                .get_filled(name)
-                .or_else(|| environment.get_filled(&name.to_ascii_lowercase()));
-            value.unwrap_or_default()
-        };
-        Self {
-            http: read(env::HTTP_PROXY),
-            https: read(env::HTTPS_PROXY),
-            exceptions: read(env::NO_PROXY),
-        }
-    }
-}
-
-/// The ports of a sidecar, read and compared in the specified order.
-struct Ports {
-    http: u16,
-    grpc: u16,
-    profile: u16,
-    internal: Option<u16>,
-    public: Option<u16>,
-    app: u16,
-}
-
-// === impl Ports ===
-
-impl Ports {
-    fn new(flags: &Flags) -> Result<Self, SettingsError> {
-        let http = port("dapr-http-port flag", &flags.dapr_http_port)?;
-        let grpc = port("dapr-grpc-port flag", &flags.dapr_grpc_port)?;
-        let profile = port("profile-port flag", &flags.profile_port)?;
-        let internal =
-            optional_port("dapr-internal-grpc-port", &flags.dapr_internal_grpc_port)?.filter(|p| *p != 0);
-        let public = optional_port("dapr-public-port", &flags.dapr_public_port)?;
-        let app = optional_port("app-port", &flags.app_port)?.unwrap_or(0);
-        // A port of 0 is compared like any other, so an API on a free port needs an app.
-        for (option, api) in [("dapr-http-port", http), ("dapr-grpc-port", grpc)] {
-            if api == app {
-                return Err(SettingsError::PortConflict { option, port: app });
-            }
-        }
-        Ok(Self {
-            http,
-            grpc,
-            profile,
-            internal,
-            public,
-            app,
-        })
-    }
-}
-
-fn port(option: &'static str, text: &str) -> Result<u16, SettingsError> {
-    let number = number::atoi(text).map_err(|source| SettingsError::PortNumber { option, source })?;
-    u16::try_from(number).map_err(|_| SettingsError::PortRange { option, number })
-}
-
-fn optional_port(option: &'static str, text: &str) -> Result<Option<u16>, SettingsError> {
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        port(option, text).map(Some)
-    }
-}
-
 fn app_id(text: &str) -> Result<AppId, SettingsError> {
     if text.is_empty() {
         return Err(SettingsError::AppIdEmpty);
@@ -552,42 +243,6 @@ fn app_id(text: &str) -> Result<AppId, SettingsError> {
         return Err(SettingsError::AppIdDots);
     }
     Ok(AppId::new(text))
-}
-
-fn app_protocol(flags: &Flags) -> Result<AppProtocol, SettingsError> {
-    let named = AppProtocol::from_name(&flags.app_protocol);
-    let protocol = named.ok_or_else(|| SettingsError::AppProtocol(flags.app_protocol.clone()))?;
-    Ok(match (flags.app_ssl, protocol) {
-        (true, AppProtocol::Http) => AppProtocol::Https,
-        (true, AppProtocol::Grpc) => AppProtocol::Grpcs,
-        (_, protocol) => protocol,
-    })
-}
-
-fn app_health(flags: &Flags) -> Result<Option<AppHealth>, SettingsError> {
-    if !flags.enable_app_health_check {
-        return Ok(None);
-    }
-    let positive = |number: i64, default: u64| match u64::try_from(number) {
-        Ok(number) if number > 0 => number,
-        _ => default,
-    };
-    let interval = Duration::from_secs(positive(flags.app_health_probe_interval, 5));
-    let timeout = Duration::from_millis(positive(flags.app_health_probe_timeout, 500));
-    if timeout > interval {
-        return Err(SettingsError::HealthTimeout);
-    }
-    let path = match flags.app_health_check_path.as_str() {
-        rooted if rooted.starts_with('/') => rooted.to_owned(),
-        relative => format!("/{relative}"),
-    };
-    let threshold = u32::try_from(positive(flags.app_health_threshold, 3)).unwrap_or(u32::MAX);
-    Ok(Some(AppHealth {
-        path,
-        interval,
-        timeout,
-        threshold,
-    }))
 }
 
 fn placement_addresses(flags: &Flags) -> Vec<String> {
@@ -800,22 +455,6 @@ mod tests {
     }
 
     #[test]
-    fn the_app_protocol_has_names_in_any_case() {
-        for (name, ssl, expected) in [
-            ("", false, AppProtocol::Http),
-            ("HTTPS", false, AppProtocol::Https),
-            ("h2c", true, AppProtocol::H2c),
-            ("http", true, AppProtocol::Https),
-            ("gRPC", true, AppProtocol::Grpcs),
-            ("grpcs", true, AppProtocol::Grpcs),
-        ] {
-            let settings = settings(&[&format!("--app-protocol={name}"), &format!("--app-ssl={ssl}")]);
-            assert_eq!(settings.app.protocol, expected);
-            assert_eq!(AppProtocol::from_name(expected.as_str()), Some(expected));
-        }
-    }
-
-    #[test]
     fn shutdown_times_keep_their_special_values() {
         assert_eq!(
             settings(&["--dapr-graceful-shutdown-seconds=0"]).graceful_shutdown,
@@ -834,25 +473,6 @@ mod tests {
             settings(&["--dapr-block-shutdown-duration=3m"]).block_shutdown,
             Some(Duration::from_secs(180))
         );
-    }
-
-    #[test]
-    fn health_probes_fall_back_to_their_defaults() {
-        let health = settings(&[
-            "--enable-app-health-check",
-            "--app-health-check-path=ready",
-            "--app-health-probe-interval=0",
-            "--app-health-probe-timeout=-5",
-            "--app-health-threshold=0",
-        ]);
-        let expected = AppHealth {
-            path: "/ready".to_owned(),
-            interval: Duration::from_secs(5),
-            timeout: Duration::from_millis(500),
-            threshold: 3,
-        };
-        assert_eq!(health.app.health, Some(expected));
-        assert_eq!(settings(&["--app-health-probe-timeout=100000"]).app.health, None);
     }
 
     #[test]

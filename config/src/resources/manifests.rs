@@ -115,9 +115,8 @@ impl Manifests {
 impl Entry {
     fn read(files: &impl Files, directory: &Path, name: PathBuf) -> Self {
         let path = directory.join(&name);
-        let is_yaml = name.extension().is_some_and(|extension| {
-            extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml")
-        });
+        let lower = name.to_string_lossy().to_lowercase();
+        let is_yaml = lower.ends_with(".yaml") || lower.ends_with(".yml");
         if !is_yaml {
             return Self::NotYaml { name };
         }
@@ -216,6 +215,8 @@ fn take_document<R: Resource>(document: &Document) -> Result<Option<R>, String> 
 #[cfg(test)]
 pub(super) mod tests {
     use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::resources::{Component, HttpEndpoint, Subscription};
@@ -402,5 +403,15 @@ pub(super) mod tests {
             "{:?}",
             loaded.warnings
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_makes_the_loader_panic(text in "[a-zA-Z0-9:\\-\\[\\]{}, '\"#&*!|>\n]{0,80}") {
+            let text = format!("{HEAD}{text}");
+            let loaded = select(&[("r/a.yaml", &text)], &["r"]);
+            prop_assert!(loaded.warnings.len() <= 1);
+            prop_assert!(loaded.warnings.iter().all(|warning| !warning.contains('\n')));
+        }
     }
 }

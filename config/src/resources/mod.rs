@@ -12,6 +12,7 @@ mod metadata;
 mod placeholder;
 mod property;
 mod resiliency;
+mod resiliency_matching;
 mod resiliency_policy;
 mod subscription;
 mod watched_configuration;
@@ -32,9 +33,10 @@ pub use metadata::{Metadata, NameError, check_name};
 pub use placeholder::{PlaceholderError, Placeholders};
 pub use property::{EnvPermission, Property, PropertyValue, SecretRef, resolve_env_refs};
 pub use resiliency::{LoadedResiliency, Resiliency};
+pub use resiliency_matching::{CodeRange, Matching};
 pub use resiliency_policy::{
-    BreakerScope, CircuitBreakerPolicy, CodeRange, DirectionTargets, Matching, Policies, ResiliencyError,
-    RetryPolicy, TargetPolicies, Targets,
+    BreakerScope, CircuitBreakerPolicy, DirectionTargets, Policies, ResiliencyError, RetryPolicy,
+    TargetPolicies, Targets,
 };
 pub use subscription::{BulkSubscribe, RouteRule, Routes, Subscription};
 pub use watched_configuration::WatchedConfiguration;

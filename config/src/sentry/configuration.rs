@@ -137,3 +137,64 @@ impl TokenValidator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::EmptyEnv;
+
+    fn read(mtls: &str) -> Result<CaConfiguration, CaConfigurationError> {
+        let value = outrigger_kit::yaml::to_json(&format!("spec: {{mtls: {mtls}}}")).unwrap();
+        CaConfiguration::new(Configuration::from_json(&value.to_string(), &EmptyEnv).unwrap())
+    }
+
+    #[test]
+    fn lifetimes_have_defaults() {
+        assert_eq!(
+            CaConfiguration::new(Configuration::default()).unwrap(),
+            CaConfiguration::default()
+        );
+        let own = read("{workloadCertTTL: 1h, allowedClockSkew: 1m}").unwrap();
+        assert_eq!(own.workload_cert_ttl, Duration::from_secs(3600));
+        assert_eq!(own.allowed_clock_skew, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn validators_follow_mode_and_configuration() {
+        use ValidatorKind::{Insecure, Jwks, Kubernetes};
+        let none = CaConfiguration::default();
+        let jwks = read("{tokenValidators: [{name: JWKS, options: {source: s}}]}").unwrap();
+        assert_eq!(jwks.validators[0].options["source"], "s");
+        let table = [
+            (&none, Mode::Kubernetes, vec![Kubernetes], Some(Kubernetes)),
+            (&jwks, Mode::Kubernetes, vec![Kubernetes, Jwks], Some(Kubernetes)),
+            (&none, Mode::Standalone, vec![Insecure], Some(Insecure)),
+            (&jwks, Mode::Standalone, vec![Jwks], None),
+        ];
+        for (configuration, mode, enabled, default) in table {
+            assert_eq!(configuration.enabled(mode), enabled);
+            assert_eq!(configuration.default_validator(mode), default);
+        }
+    }
+
+    #[test]
+    fn mistakes_have_the_specified_texts() {
+        let built_in = "invalid token validator: the built-in 'kubernetes' and 'insecure' validators cannot be configured manually";
+        let unknown = "invalid token validator name: 'unknown'; supported values: 'jwks'";
+        let table = [
+            (
+                "{workloadCertTTL: x}",
+                r#"error parsing WorkloadCertTTL duration: time: invalid duration "x""#,
+            ),
+            (
+                "{allowedClockSkew: 5}",
+                r#"error parsing AllowedClockSkew duration: time: missing unit in duration "5""#,
+            ),
+            ("{tokenValidators: [{name: unknown}]}", unknown),
+            ("{tokenValidators: [{name: Kubernetes}]}", built_in),
+        ];
+        for (mtls, expected) in table {
+            assert_eq!(read(mtls).unwrap_err().to_string(), expected);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use outrigger_kit::duration::GoDuration;
 
-use crate::daprd::LogFlags;
+use crate::LogFlags;
 use crate::flags::{FlagError, FlagSet, Parsed};
 
 /// The command line of the certificate authority, as given. [`Settings`](super::Settings) has what it means.
@@ -106,142 +106,43 @@ impl Flags {
         Ok(Parsed { flags, notices })
     }
 
+    #[rustfmt::skip]
     fn declare<'a>(&'a mut self, set: &mut FlagSet<'a>) {
-        set.text(
-            "mode",
-            &mut self.mode,
-            "where the authority runs: standalone or kubernetes",
-        );
-        set.text(
-            "config",
-            &mut self.config,
-            "path of a Configuration file, or its name in kubernetes mode",
-        );
+        set.text("mode", &mut self.mode, "where the authority runs: standalone or kubernetes");
+        set.text("config", &mut self.config, "path of a Configuration file, or its name in kubernetes mode");
         set.integer("port", &mut self.port, "port of the gRPC server");
-        set.text(
-            "listen-address",
-            &mut self.listen_address,
-            "address of the gRPC server; empty for all",
-        );
-        set.integer(
-            "healthz-port",
-            &mut self.healthz_port,
-            "port of the health server",
-        );
-        set.text(
-            "healthz-listen-address",
-            &mut self.healthz_listen_address,
-            "address of the health server; empty for all",
-        );
-        set.bool(
-            "enable-metrics",
-            &mut self.enable_metrics,
-            "start the metrics server",
-        );
-        set.text(
-            "metrics-port",
-            &mut self.metrics_port,
-            "port of the metrics server",
-        );
-        set.text(
-            "metrics-listen-address",
-            &mut self.metrics_listen_address,
-            "address of the metrics server",
-        );
+        set.text("listen-address", &mut self.listen_address, "address of the gRPC server; empty for all");
+        set.integer("healthz-port", &mut self.healthz_port, "port of the health server");
+        set.text("healthz-listen-address", &mut self.healthz_listen_address, "address of the health server; empty for all");
+        set.bool("enable-metrics", &mut self.enable_metrics, "start the metrics server");
+        set.text("metrics-port", &mut self.metrics_port, "port of the metrics server");
+        set.text("metrics-listen-address", &mut self.metrics_listen_address, "address of the metrics server");
         self.log.declare(set);
         set.optional_text("kubeconfig", &mut self.kubeconfig, "path of a kubeconfig file");
-        set.text(
-            "trust-domain",
-            &mut self.trust_domain,
-            "trust domain of the control plane",
-        );
+        set.text("trust-domain", &mut self.trust_domain, "trust domain of the control plane");
 
-        set.text(
-            "issuer-credentials",
-            &mut self.issuer_credentials,
-            "directory of the issuer's files",
-        );
-        set.text(
-            "issuer-ca-filename",
-            &mut self.issuer_ca_filename,
-            "file of the trust anchors",
-        );
-        set.text(
-            "issuer-certificate-filename",
-            &mut self.issuer_certificate_filename,
-            "file of the issuer certificate",
-        );
-        set.text(
-            "issuer-key-filename",
-            &mut self.issuer_key_filename,
-            "file of the issuer key",
-        );
+        set.text("issuer-credentials", &mut self.issuer_credentials, "directory of the issuer's files");
+        set.text("issuer-ca-filename", &mut self.issuer_ca_filename, "file of the trust anchors");
+        set.text("issuer-certificate-filename", &mut self.issuer_certificate_filename, "file of the issuer certificate");
+        set.text("issuer-key-filename", &mut self.issuer_key_filename, "file of the issuer key");
 
-        set.bool(
-            "jwt-enabled",
-            &mut self.jwt_enabled,
-            "issue JWTs besides certificates",
-        );
-        set.text(
-            "jwt-key-filename",
-            &mut self.jwt_key_filename,
-            "file of the JWT signing key, if absolute",
-        );
-        set.text(
-            "jwks-filename",
-            &mut self.jwks_filename,
-            "file of the JWT key set, if absolute",
-        );
+        set.bool("jwt-enabled", &mut self.jwt_enabled, "issue JWTs besides certificates");
+        set.text("jwt-key-filename", &mut self.jwt_key_filename, "file of the JWT signing key, if absolute");
+        set.text("jwks-filename", &mut self.jwks_filename, "file of the JWT key set, if absolute");
         set.optional_text("jwt-issuer", &mut self.jwt_issuer, "issuer claim of JWTs");
-        set.text(
-            "jwt-signing-algorithm",
-            &mut self.jwt_signing_algorithm,
-            "signing algorithm of a given JWT key",
-        );
+        set.text("jwt-signing-algorithm", &mut self.jwt_signing_algorithm, "signing algorithm of a given JWT key");
         set.optional_text("jwt-key-id", &mut self.jwt_key_id, "key id in the header of JWTs");
         set.duration("jwt-ttl", &mut self.jwt_ttl, "lifetime of JWTs");
 
         set.bool("oidc-enabled", &mut self.oidc_enabled, "start the OIDC server");
-        set.text(
-            "oidc-server-listen-address",
-            &mut self.oidc_server_listen_address,
-            "address of the OIDC server",
-        );
-        set.integer(
-            "oidc-server-listen-port",
-            &mut self.oidc_server_listen_port,
-            "port of the OIDC server",
-        );
-        set.bool(
-            "oidc-server-tls-enabled",
-            &mut self.oidc_server_tls_enabled,
-            "serve OIDC over TLS",
-        );
-        set.optional_text(
-            "oidc-server-tls-cert-file",
-            &mut self.oidc_server_tls_cert_file,
-            "certificate of the OIDC server",
-        );
-        set.optional_text(
-            "oidc-server-tls-key-file",
-            &mut self.oidc_server_tls_key_file,
-            "key of the OIDC server",
-        );
-        set.optional_text(
-            "oidc-jwks-uri",
-            &mut self.oidc_jwks_uri,
-            "address of the key set in the discovery document",
-        );
-        set.optional_text(
-            "oidc-path-prefix",
-            &mut self.oidc_path_prefix,
-            "prefix of all OIDC paths",
-        );
-        set.list(
-            "oidc-allowed-hosts",
-            &mut self.oidc_allowed_hosts,
-            "hosts that may be asked for; none for all",
-        );
+        set.text("oidc-server-listen-address", &mut self.oidc_server_listen_address, "address of the OIDC server");
+        set.integer("oidc-server-listen-port", &mut self.oidc_server_listen_port, "port of the OIDC server");
+        set.bool("oidc-server-tls-enabled", &mut self.oidc_server_tls_enabled, "serve OIDC over TLS");
+        set.optional_text("oidc-server-tls-cert-file", &mut self.oidc_server_tls_cert_file, "certificate of the OIDC server");
+        set.optional_text("oidc-server-tls-key-file", &mut self.oidc_server_tls_key_file, "key of the OIDC server");
+        set.optional_text("oidc-jwks-uri", &mut self.oidc_jwks_uri, "address of the key set in the discovery document");
+        set.optional_text("oidc-path-prefix", &mut self.oidc_path_prefix, "prefix of all OIDC paths");
+        set.list("oidc-allowed-hosts", &mut self.oidc_allowed_hosts, "hosts that may be asked for; none for all");
         set.bool("version", &mut self.version, "print the version and exit");
     }
 }

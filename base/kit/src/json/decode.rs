@@ -1,21 +1,13 @@
 //! Reading: field names in any case, `null` as "not set", numbers and booleans where a text is asked for.
 
-use std::fmt;
-
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{
     self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 use serde_json::{Map, Number, Value};
 
+use super::DecodeError;
 use crate::float;
-
-/// Why a value does not have the wanted shape, and where: `spec.metadata[0].name: expected a text, found a list`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DecodeError {
-    path: String,
-    message: String,
-}
 
 /// Decodes a JSON value into a type as Go's decoders do.
 ///
@@ -65,72 +57,6 @@ struct Items<'de> {
 struct Members<'de, I> {
     members: I,
     current: Option<(&'de str, &'de Value)>,
-}
-
-// === impl DecodeError ===
-
-impl DecodeError {
-    /// Where the error is, such as `spec.metadata[0].name`; empty for the whole value.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// What is wrong there.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// The same error seen from one object further out.
-    #[must_use]
-    pub fn inside(mut self, member: &str) -> Self {
-        if !self.path.is_empty() && !self.path.starts_with('[') {
-            self.path.insert(0, '.');
-        }
-        self.path.insert_str(0, member);
-        self
-    }
-
-    fn at_index(mut self, index: usize) -> Self {
-        if !self.path.is_empty() && !self.path.starts_with('[') {
-            self.path.insert(0, '.');
-        }
-        self.path.insert_str(0, &format!("[{index}]"));
-        self
-    }
-
-    fn mismatch(expected: &str, found: &Value) -> Self {
-        let found = match found {
-            Value::Null => "nothing".to_owned(),
-            Value::Bool(value) => format!("the boolean {value}"),
-            Value::Number(value) => format!("the number {value}"),
-            Value::String(value) => format!("the text {}", crate::quote::go_quote(value)),
-            Value::Array(_) => "a list".to_owned(),
-            Value::Object(_) => "an object".to_owned(),
-        };
-        de::Error::custom(format_args!("expected {expected}, found {found}"))
-    }
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.path.as_str() {
-            "" => f.write_str(&self.message),
-            path => write!(f, "{path}: {}", self.message),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
-impl de::Error for DecodeError {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self {
-            path: String::new(),
-            message: message.to_string(),
-        }
-    }
 }
 
 // === impl GoValue ===

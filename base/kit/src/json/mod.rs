@@ -2,6 +2,8 @@
 
 mod decode;
 mod encode;
+mod error;
 
-pub use decode::{DecodeError, from_str_ignoring_case, from_value_ignoring_case, get_ignoring_case};
+pub use decode::{from_str_ignoring_case, from_value_ignoring_case, get_ignoring_case};
 pub use encode::{escape_html, sorted, to_go_string, to_go_vec, write_go_string};
+pub use error::DecodeError;
