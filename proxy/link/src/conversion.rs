@@ -343,6 +343,8 @@ mod tests {
     use super::*;
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    type Entries = &'static [(&'static str, &'static str)];
+
     const ZERO: &str = "00-00000000000000000000000000000000-0000000000000000-00";
 
     fn headers(entries: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -467,7 +469,7 @@ mod tests {
 
     #[test]
     fn http_apps_see_what_the_rules_let_through() {
-        let cases: [(&[(&str, &str)], &[(&str, &str)]); 8] = [
+        let cases: [(Entries, Entries); 8] = [
             (
                 &[("X-Mine", "a"), ("X-Mine", "b"), ("x-mine", "c")],
                 &[("x-mine", "a"), ("x-mine", "b"), ("x-mine", "c")],
@@ -542,7 +544,7 @@ mod tests {
 
     #[test]
     fn grpc_apps_see_permanent_headers_with_a_prefix() {
-        let cases: [(&[(&str, &str)], &[(&str, &str)]); 5] = [
+        let cases: [(Entries, Entries); 5] = [
             (
                 &[
                     ("Accept", "*/*"),

@@ -42,3 +42,6 @@ pub use server::{CallScope, Callee, serve};
 pub use settings::{Framing, LinkSettings, PeerSettings};
 pub use status::{CallError, Status, code};
 pub use text::Text;
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,7 @@ impl Link {
 
     pub(crate) async fn attempt(
         &self,
-        call: &Invocation,
+        call: &mut Invocation,
         mut body: Body,
         trace: Option<&TraceContext>,
         checkout: Checkout,
@@ -71,14 +71,16 @@ impl Link {
         let rest = data.unwrap_or_default();
         let is_last = rest.is_empty() && body.is_end_stream();
         let first = Outgoing {
-            head: |out: &mut Vec<u8>| {
+            head: {
+                // Exclusive, though only read: a shared reference to a body may not move between threads.
+                let call = &mut *call;
                 let piece = piece.as_ref().map(|piece| Piece {
                     len: piece.len(),
                     seq: 0,
                 });
-                encode_request_chunk(out, max, call, piece)
+                move |out: &mut Vec<u8>| encode_request_chunk(out, max, call, piece)
             },
-            payload: piece.clone().unwrap_or_default(),
+            payload: piece.unwrap_or_default(),
             is_last,
         };
         let (send, recv) = self.client.clone().call(Rpc::Stream, trace, first).await?;
@@ -119,13 +121,13 @@ impl Link {
     /// Makes a call by `CallLocal`, for peers that know nothing better.
     pub(crate) async fn attempt_unary(
         &self,
-        call: &Invocation,
+        call: &mut Invocation,
         data: &Bytes,
         trace: Option<&TraceContext>,
     ) -> Result<Reply, Attempt> {
         let max = self.settings.max_message_size;
         let first = Outgoing {
-            head: |out: &mut Vec<u8>| encode_request(out, max, call, data),
+            head: move |out: &mut Vec<u8>| encode_request(out, max, call, data),
             payload: Bytes::new(),
             is_last: true,
         };

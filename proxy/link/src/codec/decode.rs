@@ -156,7 +156,7 @@ fn read_request(mut reader: Reader<'_>, frame: &Bytes, head: &mut RequestHead) -
             Field::Varint(1, value) => head.call.version = int32(value),
             Field::Bytes(2, range) => {
                 head.has_metadata = true;
-                read_entry(reader.nested(&range), frame, &mut head.call.metadata)?;
+                read_entry(&reader.nested(&range), frame, &mut head.call.metadata)?;
             }
             Field::Bytes(3, range) => {
                 head.has_message = true;
@@ -220,9 +220,9 @@ fn read_response(mut reader: Reader<'_>, frame: &Bytes, head: &mut ResponseHead)
             }
             Field::Bytes(2, range) => {
                 head.has_headers = true;
-                read_entry(reader.nested(&range), frame, &mut head.reply.headers)?;
+                read_entry(&reader.nested(&range), frame, &mut head.reply.headers)?;
             }
-            Field::Bytes(3, range) => read_entry(reader.nested(&range), frame, &mut head.reply.trailers)?,
+            Field::Bytes(3, range) => read_entry(&reader.nested(&range), frame, &mut head.reply.trailers)?,
             Field::Bytes(4, range) => {
                 head.has_message = true;
                 read_invoke_response(reader.nested(&range), frame, head)?;
@@ -297,7 +297,7 @@ fn read_payload(mut reader: Reader<'_>, frame: &Bytes, payload: &mut Payload) ->
 }
 
 /// Reads one entry of a map; as in every protobuf map the last one of a name counts.
-fn read_entry(reader: Reader<'_>, frame: &Bytes, metadata: &mut Metadata) -> Result<(), DecodeError> {
+fn read_entry(reader: &Reader<'_>, frame: &Bytes, metadata: &mut Metadata) -> Result<(), DecodeError> {
     let mut name = 0..0;
     let mut fields = reader.clone();
     while let Some(field) = fields.next_field()? {

@@ -24,7 +24,7 @@ use crate::{CallError, Invocation, Link, PeerSettings, ReplayBody, Reply, Status
 #[derive(Clone)]
 pub struct Peers {
     pool: Arc<Pool>,
-    on_discard: Option<Arc<dyn Fn(&PeerAddress) + Send + Sync>>,
+    on_discard: Option<Arc<Forget>>,
 }
 
 /// A sidecar to call: where it is and who it must be.
@@ -61,6 +61,9 @@ pub enum Retries {
     /// this side. The body is kept until the answer begins.
     BuiltIn,
 }
+
+/// Told of each peer whose link was given up.
+type Forget = dyn Fn(&PeerAddress) + Send + Sync;
 
 const RETRIES: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -179,7 +182,7 @@ impl Peers {
     async fn call_once(
         &self,
         peer: &PeerAddress,
-        call: &Invocation,
+        call: &mut Invocation,
         body: &ReplayBody,
         trace: Option<&TraceContext>,
     ) -> Result<Reply, CallError> {
@@ -209,7 +212,7 @@ impl Peers {
     async fn call_unary(
         &self,
         peer: &PeerAddress,
-        call: &Invocation,
+        call: &mut Invocation,
         body: &ReplayBody,
         trace: Option<&TraceContext>,
     ) -> Result<Reply, CallError> {
