@@ -11,11 +11,11 @@
 //!
 //! # Exporters
 //!
-//! A [`Span`] is a light record of our own, and so is the batch queue behind it: the SDK's span costs more than
-//! the call it describes, and its batch processor wants a thread. The OTLP messages and their transport, with
-//! the retries that the protocol asks for, come from `opentelemetry-otlp`, fed with whole batches on the control
-//! runtime. It is off the hot path there, it exists in memory only if an exporter is configured, and the wire
-//! format stays in the hands of those who define it. Zipkin and the log are written here.
+//! A [`Span`] and the batch queue behind it are our own: a request that is not sampled must cost no more than its
+//! ids, and the batch processor of the OpenTelemetry SDK wants a thread. The OTLP messages and their transport,
+//! with the retries that the protocol asks for, come from `opentelemetry-otlp`, fed with whole batches on the
+//! control runtime. It is off the hot path there, it exists in memory only if an exporter is configured, and the
+//! wire format stays in the hands of those who define it. Zipkin and the log are written here.
 
 pub mod baggage;
 mod batch;

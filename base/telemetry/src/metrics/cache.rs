@@ -1,13 +1,13 @@
 //! From label values to what is recorded on, without a lock.
 //!
-//! An open-addressing table that only grows: readers load it with one atomic operation and probe; slots are set
-//! once, under a mutex that only writers take. The table is replaced when it is half full.
+//! Open-addressing tables that only grow: a slot is set once, under a mutex that only writers take, so readers
+//! need no more than atomic loads. A table that is half full is followed by one of twice its size; those before
+//! it stay, because a reader may still look into them. Together they are no larger than the last.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-
-use arc_swap::ArcSwap;
 
 /// Label values as they are recorded; the number, if there is one, is the last of them.
 #[derive(Clone, Copy, Debug)]
@@ -18,14 +18,16 @@ pub(super) struct Key<'a> {
 
 /// Values by key, at most as many as the limit; beyond it they are made anew each time.
 pub(super) struct Cache<V> {
-    table: ArcSwap<Table<V>>,
+    tables: OnceLock<Box<Tables<V>>>,
+    /// The table that has everything.
+    current: AtomicUsize,
     used: Mutex<usize>,
     limit: usize,
     seed: u64,
 }
 
-/// Slots; their number is zero or a power of two of which at most half are taken.
-struct Table<V>(Box<[Slot<V>]>);
+/// Table `n` has `SMALLEST_TABLE << n` slots, of which at most half are taken.
+type Tables<V> = [OnceLock<Box<[Slot<V>]>>; TABLES];
 
 type Slot<V> = OnceLock<Arc<Entry<V>>>;
 
@@ -40,7 +42,11 @@ struct Entry<V> {
 /// Ends a text in an entry; not a byte of UTF-8.
 const END: u8 = 0xff;
 
+/// Slots of the first table.
 const SMALLEST_TABLE: usize = 8;
+
+/// Tables of a cache: more than a limit can ask for.
+const TABLES: usize = 40;
 
 // === impl Key ===
 
@@ -80,7 +86,8 @@ impl<'a> Key<'a> {
 impl<V: Send + Sync + 'static> Cache<V> {
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            table: ArcSwap::from_pointee(Table(Box::default())),
+            tables: OnceLock::new(),
+            current: AtomicUsize::new(0),
             used: Mutex::new(0),
             limit,
             seed: RandomState::new().hash_one(0),
@@ -90,36 +97,58 @@ impl<V: Send + Sync + 'static> Cache<V> {
     /// Uses the value of a key, which is made if it is not known.
     pub(super) fn with<R>(&self, key: Key<'_>, make: impl FnOnce() -> V, using: impl FnOnce(&V) -> R) -> R {
         let hash = key.hash(self.seed);
-        if let Ok(entry) = self.table.load().find(hash, key) {
+        if let Some(entry) = find(self.table(), hash, key) {
             return using(&entry.value);
         }
         // Made outside the lock: making may take other locks, and of two makers one is discarded.
-        let entry = Arc::new(Entry::new(hash, key, make()));
-        let known = self.insert(entry, key);
-        using(&known.value)
+        let entry = self.insert(Arc::new(Entry::new(hash, key, make())), key);
+        using(&entry.value)
+    }
+
+    /// The table that has everything; empty before the first insertion.
+    fn table(&self) -> &[Slot<V>] {
+        let Some(tables) = self.tables.get() else {
+            return &[];
+        };
+        tables[self.current.load(Ordering::Acquire)]
+            .get()
+            .map_or(&[], |table| table)
     }
 
     /// Adds an entry, or finds the one that another thread has added.
     fn insert(&self, entry: Arc<Entry<V>>, key: Key<'_>) -> Arc<Entry<V>> {
         let mut used = self.used.lock().expect("no holder panics");
-        let table = self.table.load();
-        let free = match table.find(entry.hash, key) {
-            Ok(known) => return known.clone(),
-            Err(free) => free,
-        };
+        if let Some(known) = find(self.table(), entry.hash, key) {
+            return known.clone();
+        }
         if *used >= self.limit {
             return entry;
         }
         *used += 1;
-        match table.0.get(free) {
-            Some(slot) if *used * 2 <= table.0.len() => {
-                slot.set(entry.clone())
-                    .ok()
-                    .expect("slots are set under the lock only");
-            }
-            _ => self.table.store(Arc::new(table.grown(&entry))),
+        if *used * 2 > self.table().len() {
+            self.grow();
         }
+        put(self.table(), &entry);
         entry
+    }
+
+    /// Makes a table of twice the size the current one.
+    fn grow(&self) {
+        let tables = self
+            .tables
+            .get_or_init(|| Box::new([const { OnceLock::new() }; TABLES]));
+        let old = self.table();
+        let next = if old.is_empty() {
+            0
+        } else {
+            self.current.load(Ordering::Relaxed) + 1
+        };
+        let table =
+            tables[next].get_or_init(|| (0..SMALLEST_TABLE << next).map(|_| OnceLock::new()).collect());
+        old.iter()
+            .filter_map(OnceLock::get)
+            .for_each(|entry| put(table, entry));
+        self.current.store(next, Ordering::Release);
     }
 }
 
@@ -131,38 +160,26 @@ impl<V> fmt::Debug for Cache<V> {
     }
 }
 
-// === impl Table ===
-
-impl<V> Table<V> {
-    /// The entry of a key, or the slot where it would be.
-    fn find(&self, hash: u64, key: Key<'_>) -> Result<&Arc<Entry<V>>, usize> {
-        let slots = &*self.0;
-        if slots.is_empty() {
-            return Err(0);
+/// The entry of a key.
+fn find<'a, V>(table: &'a [Slot<V>], hash: u64, key: Key<'_>) -> Option<&'a Arc<Entry<V>>> {
+    let mask = table.len().checked_sub(1)?;
+    let mut place = hash as usize & mask;
+    // A free slot ends the search; there always is one.
+    loop {
+        let entry = table[place].get()?;
+        if entry.hash == hash && entry.is_of(key) {
+            return Some(entry);
         }
-        let mask = slots.len() - 1;
-        let mut place = hash as usize & mask;
-        while let Some(entry) = slots[place].get() {
-            if entry.hash == hash && entry.is_of(key) {
-                return Ok(entry);
-            }
-            place = (place + 1) & mask;
-        }
-        Err(place)
+        place = (place + 1) & mask;
     }
+}
 
-    /// A table of twice the size with one more entry.
-    fn grown(&self, entry: &Arc<Entry<V>>) -> Self {
-        let size = (self.0.len() * 2).max(SMALLEST_TABLE);
-        let mut slots: Box<[Slot<V>]> = (0..size).map(|_| OnceLock::new()).collect();
-        for known in self.0.iter().filter_map(OnceLock::get).chain([entry]) {
-            let mut place = known.hash as usize & (size - 1);
-            while slots[place].get().is_some() {
-                place = (place + 1) & (size - 1);
-            }
-            slots[place] = OnceLock::from(known.clone());
-        }
-        Self(slots)
+/// Adds an entry that is not there yet to a table that has room.
+fn put<V>(table: &[Slot<V>], entry: &Arc<Entry<V>>) {
+    let mask = table.len() - 1;
+    let mut place = entry.hash as usize & mask;
+    while table[place].set(entry.clone()).is_err() {
+        place = (place + 1) & mask;
     }
 }
 

@@ -128,56 +128,65 @@ fn normalise<'a>(path: &'a str, room: &'a mut String) -> &'a str {
     room
 }
 
-/// Cuts a path down to what is worth a series of its own: ids are replaced, keys cut off.
+/// Cuts a path in normal form down to what is worth a series of its own: ids are replaced, keys cut off.
 fn reduce<'a>(path: &'a str, room: &'a mut String) -> &'a str {
+    let mut front = path.splitn(4, '/').skip(1);
+    let (Some(first), Some(second), Some(rest)) = (front.next(), front.next(), front.next()) else {
+        return path;
+    };
+    match (first, second) {
+        ("actors", _) => replace_ids(path, room),
+        (_, "state" | "secrets") => {
+            let end = rest
+                .find('/')
+                .map_or(path.len(), |end| path.len() - rest.len() + end);
+            path.split_at(end).0
+        }
+        (_, "actors" | "workflows") => replace_ids(path, room),
+        _ => path,
+    }
+}
+
+/// Reduces the paths of actors and workflows, which have at least three parts.
+fn replace_ids<'a>(path: &'a str, room: &'a mut String) -> &'a str {
     // No path has more than six parts here; the sixth holds all that is left.
     let mut parts = [""; 6];
     let mut count = 0;
-    for part in path.strip_prefix('/').unwrap_or(path).splitn(6, '/') {
+    for part in path.splitn(7, '/').skip(1) {
         parts[count] = part;
         count += 1;
     }
-    if count < 3 {
-        return path;
-    }
-    let mut join = |front: &str, parts: &[&str]| {
-        room.clear();
-        room.push_str(front);
-        for (place, part) in parts.iter().enumerate() {
-            if place > 0 {
-                room.push('/');
-            }
-            room.push_str(part);
-        }
-    };
-    match (parts[0], parts[1], count) {
+    let (slash, kept) = match (parts[0], parts[1], count) {
         ("actors", _, _) => {
             parts[2] = "{id}";
-            join("", &parts[..count]);
+            ("", count)
         }
-        (_, "state" | "secrets", _) => join("/", &parts[..3]),
         (_, "actors", 5..) => {
             parts[3] = "{id}";
-            join("/", &parts[..5]);
-        }
-        (_, "workflows", 4) => {
-            parts[3] = "{instanceId}";
-            join("/", &parts[..4]);
+            ("/", 5)
         }
         (_, "workflows", 5) if parts[4].starts_with("start") => {
             parts[4] = "start";
-            join("/", &parts[..5]);
+            ("/", 5)
         }
         (_, "workflows", 6) if parts[4] == "raiseEvent" => {
             parts[3] = "{instanceId}";
             parts[5] = "{eventName}";
-            join("/", &parts[..6]);
+            ("/", 6)
         }
-        (_, "workflows", 5..) => {
+        (_, "workflows", 4..) => {
             parts[3] = "{instanceId}";
-            join("/", &parts[..5]);
+            ("/", count.min(5))
         }
         _ => return path,
+    };
+    room.clear();
+    room.push_str(slash);
+    for (place, part) in parts[..kept].iter().enumerate() {
+        if place > 0 {
+            room.push('/');
+        }
+        room.push_str(part);
     }
     room
 }

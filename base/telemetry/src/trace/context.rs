@@ -53,12 +53,14 @@ impl TraceContext {
     /// Versions above 00 may carry more parts, which are ignored.
     #[must_use]
     pub fn from_traceparent(value: &[u8]) -> Option<Self> {
-        let mut parts = value.split(|byte| *byte == b'-');
-        let [version] = hex::<1>(parts.next()?)?;
-        let trace_id = hex::<16>(parts.next()?)?;
-        let span_id = hex::<8>(parts.next()?)?;
-        let flags = first_of_hex(parts.next()?)?;
-        if version == 0xff || (version == 0 && parts.next().is_some()) {
+        let (ids, rest) = value.split_at_checked(52)?;
+        let hyphens = [ids[2], ids[35], *rest.first()?];
+        let [version] = hex(&ids[..2])?;
+        let trace_id = hex(&ids[3..35])?;
+        let span_id = hex(&ids[36..])?;
+        let mut rest = rest.split(|byte| *byte == b'-').skip(1);
+        let flags = first_of_hex(rest.next()?)?;
+        if hyphens != [b'-'; 3] || version == 0xff || (version == 0 && rest.next().is_some()) {
             return None;
         }
         let context = Self {
@@ -206,35 +208,37 @@ pub(super) fn write_hex(bytes: &[u8], out: &mut [u8]) {
     }
 }
 
-/// Reads exactly `N` bytes from hex digits of either case.
+/// Reads `N` bytes from hex digits of either case.
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    if digits.len() != 2 * N {
-        return None;
-    }
     let mut bytes = [0; N];
+    // Values are 0 to 15, or have high bits for what is no digit: one look at the end tells.
+    let mut seen = 0;
     for (pair, byte) in digits.chunks_exact(2).zip(&mut bytes) {
-        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        seen |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(bytes)
+    (seen < 16 && digits.len() == 2 * N).then_some(bytes)
 }
 
 /// The first byte of any number of hex pairs.
 fn first_of_hex(digits: &[u8]) -> Option<u8> {
-    let whole = digits.len().is_multiple_of(2) && digits.iter().all(|digit| nibble(*digit).is_some());
-    if !whole {
-        return None;
-    }
-    hex::<1>(digits.get(..2)?).map(|[byte]| byte)
+    let whole = digits.len().is_multiple_of(2) && digits.iter().all(|digit| VALUES[usize::from(*digit)] < 16);
+    let [first] = hex(digits.get(..2)?)?;
+    whole.then_some(first)
 }
 
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+/// The value of each byte as a hex digit, 255 if it is none.
+const VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        values[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
     }
-}
+    values
+};
 
 #[cfg(test)]
 mod tests {
