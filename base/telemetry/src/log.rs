@@ -1,13 +1,13 @@
 //! Log lines in the form that other tools parse: one line an event, text or JSON.
 //!
 //! Events are made with the `tracing` macros; the target is the scope that is printed, and only scopes that
-//! start with `dapr` are. Every field of an event becomes a field of the line. Three field names steer instead:
+//! start with `dapr` are. Every field of an event becomes a field of the line, such as `component` in the lines
+//! of a component. Two names steer instead:
 //!
 //! | Field | Effect |
 //! |---|---|
 //! | `fatal` | the line has level `fatal`; meant for error events |
 //! | `scope` | replaces the target as the printed scope |
-//! | `component` | none of its own; component loggers set it to `<name> (<type>/<version>)` |
 //!
 //! The scopes of API logging are printed whatever the level is.
 

@@ -45,6 +45,24 @@ pub struct PolicyCaller<'a> {
     pub namespace: &'a str,
 }
 
+/// What an access policy says about a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The call goes on.
+    Allowed,
+    /// The call is refused.
+    Denied,
+}
+
+/// How an operation ended, as the label `success` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Success {
+    /// `true`
+    Yes,
+    /// `false`
+    No,
+}
+
 // === impl Runtime ===
 
 impl Runtime {
@@ -228,24 +246,6 @@ impl Runtime {
             counter.increment(&[code, category]);
         }
     }
-}
-
-/// What an access policy says about a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// The call goes on.
-    Allowed,
-    /// The call is refused.
-    Denied,
-}
-
-/// How an operation ended, as the label `success` shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Success {
-    /// `true`
-    Yes,
-    /// `false`
-    No,
 }
 
 // === impl PolicyCaller ===
