@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -13,22 +12,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use outrigger_svc::{Connection, Drain, DrainSignal};
+use outrigger_svc::{Connection, DrainSignal};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::listen::{self, PATIENCE};
+
 /// The body of an answer.
 pub(crate) type Answer = Full<Bytes>;
-
-/// How long a client may take to send the head of a request, or to shake hands.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long answers in flight may take once the server stops.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// How long accepting pauses when the process has no more file descriptors.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Yields the TLS settings of the next connection; nothing for plain HTTP.
 pub(crate) type TlsSource = Arc<dyn Fn() -> Option<Arc<rustls::ServerConfig>> + Send + Sync>;
@@ -39,33 +31,19 @@ where
     H: Fn(&Request<Incoming>) -> Response<Answer> + Send + Sync + 'static,
 {
     let handler = Arc::new(handler);
-    let drain = Drain::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let (tls, handler, signal) = (tls(), handler.clone(), drain.signal());
-        let connection = {
-            let signal = signal.clone();
-            async move {
-                let Some(config) = tls else {
-                    return serve_connection(stream, &*handler, signal).await;
-                };
-                let shaken = tokio::time::timeout(HEAD_TIMEOUT, TlsAcceptor::from(config).accept(stream));
-                if let Ok(Ok(stream)) = shaken.await {
-                    serve_connection(stream, &*handler, signal).await;
-                }
+    listen::accept(listener, stop, |stream, signal| {
+        let (tls, handler) = (tls(), handler.clone());
+        async move {
+            let Some(config) = tls else {
+                return serve_connection(stream, &*handler, signal).await;
+            };
+            let handshake = TlsAcceptor::from(config).accept(stream);
+            if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, handshake).await {
+                serve_connection(stream, &*handler, signal).await;
             }
-        };
-        tokio::spawn(signal.track(connection));
-    }
-    drop(listener);
-    drain.run(Some(GRACE)).await;
+        }
+    })
+    .await;
 }
 
 /// The answer to a path that is not served.
@@ -94,18 +72,7 @@ where
     let service = service_fn(|request| ready(Ok::<_, Infallible>(handler(&request))));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(PATIENCE)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    // How a connection ends is its client's affair.
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = signal.stopping() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(target: "dapr.sentry", "HTTP connection failed: {error}");
-    }
+    listen::drive(connection, signal).await;
 }

@@ -20,6 +20,7 @@ mod health;
 mod http_server;
 mod jose;
 mod jwt;
+mod listen;
 mod oidc;
 mod oidc_server;
 mod own;

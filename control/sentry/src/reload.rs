@@ -18,6 +18,9 @@ use crate::watch::DirectoryWatcher;
 /// How long to wait for further changes: files are replaced one after another.
 const BATCH: Duration = Duration::from_secs(2);
 
+/// How long before its issuer expires an authority starts to complain.
+const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Opens an authority and opens it again when its files change.
 #[derive(Debug)]
 pub(crate) struct Reloader {
@@ -72,12 +75,17 @@ impl Reloader {
     pub(crate) fn open(&mut self) -> Result<Authority, Error> {
         // Looked at first: a change while the files are read is seen as one.
         self.seen = Contents::of(&self.files);
-        let authority = Authority::open(self.settings.clone(), SystemTime::now())?;
+        let now = SystemTime::now();
+        let authority = Authority::open(self.settings.clone(), now)?;
         if authority.is_generated() {
             self.seen = Contents::of(&self.files);
             self.metrics.sentry().issuer_changed();
         }
         self.metrics.sentry().issuer_expires(authority.expiry());
+        if authority.expiry() < now + EXPIRY_WARNING {
+            let expiry = outrigger_kit::time::rfc3339(authority.expiry());
+            tracing::warn!(target: "dapr.sentry", "The issuer certificate expires on {expiry}");
+        }
         tracing::info!(target: "dapr.sentry", "CA certificate key pair ready");
         Ok(authority)
     }

@@ -1,6 +1,6 @@
 //! Starting everything that sentry does, and stopping it.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use outrigger_config::Mode;
 use outrigger_config::configuration::Configuration;
 use outrigger_config::env::ProcessEnv;
 use outrigger_config::resources::Disk;
-use outrigger_config::sentry::{CaConfiguration, CaConfigurationError, Listener, Settings, ValidatorKind};
+use outrigger_config::sentry::{CaConfiguration, CaConfigurationError, Settings, ValidatorKind};
 use outrigger_identity::spiffe::{ControlPlane, SpiffeId, TrustDomain};
 use outrigger_identity::tls;
 use outrigger_telemetry::metrics::{self, Metrics};
-use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::ca::AuthoritySettings;
+use crate::ca::{Authority, AuthoritySettings};
 use crate::error::{ConfigurationCause, Error};
 use crate::health::{Health, Target};
 use crate::http_server;
+use crate::listen;
 use crate::oidc::Discovery;
 use crate::oidc_server::{OidcCertificate, OidcServer};
 use crate::own::OwnIdentity;
@@ -41,7 +41,7 @@ pub struct Sentry;
 pub struct Handle {
     addresses: Addresses,
     stop: CancellationToken,
-    ended: JoinHandle<Result<(), Error>>,
+    ended: Option<JoinHandle<Result<(), Error>>>,
     _stop_on_drop: DropGuard,
 }
 
@@ -58,11 +58,21 @@ pub struct Addresses {
     pub oidc: Option<SocketAddr>,
 }
 
-/// The validators, and the keys that one of them needs.
-#[derive(Debug)]
-struct Proofs {
-    validators: Validators,
-    keys: Option<(Arc<KeySource>, Target)>,
+/// What the servers share.
+struct Parts<'a> {
+    settings: &'a Settings,
+    metrics: &'a Metrics,
+    health: Health,
+    authority: Arc<ArcSwap<Authority>>,
+    own: OwnIdentity,
+    oidc_certificate: Option<Arc<OidcCertificate>>,
+}
+
+/// Everything that runs; when one ends, for whatever reason, the others end too.
+#[derive(Default)]
+struct Tasks {
+    running: JoinSet<Result<(), Error>>,
+    stop: CancellationToken,
 }
 
 /// Runs the certificate authority until `stop`.
@@ -91,13 +101,6 @@ impl Sentry {
         let configuration = load_configuration(settings)?;
         let trust_domain = TrustDomain::parse(&settings.trust_domain)?;
         let id = ControlPlane::Sentry.id(&trust_domain, &settings.namespace)?;
-        let oidc_certificate = settings.oidc.as_ref().and_then(|oidc| oidc.tls.clone());
-        let oidc_files: Vec<PathBuf> = oidc_certificate
-            .iter()
-            .flat_map(|files| [files.certificate.clone(), files.key.clone()])
-            .collect();
-        let oidc_certificate = oidc_certificate.map(|files| Arc::new(OidcCertificate::new(files)));
-
         let authority_settings = AuthoritySettings {
             trust_domain,
             namespace: settings.namespace.clone(),
@@ -106,92 +109,29 @@ impl Sentry {
             jwt: settings.jwt.clone(),
             paths: settings.credentials.clone(),
         };
-        let health = Health::default();
-        let mut reloader = Reloader::new(authority_settings, &oidc_files, metrics.clone())?;
-        let proofs = Proofs::new(&configuration, settings.mode, &id, &health)?;
+        let mut reloader = Reloader::new(authority_settings, &oidc_files(settings), metrics.clone())?;
+
+        let (health, mut tasks) = (Health::default(), Tasks::default());
+        let validators = validators(&configuration, settings.mode, &id, &health, &mut tasks)?;
         let authority = Arc::new(ArcSwap::from_pointee(reloader.open()?));
         let own = OwnIdentity::new(id, authority.clone(), metrics.clone())?;
-
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        let service = CertificateService {
-            authority: authority.clone(),
-            validators: proofs.validators,
-            metrics: metrics.clone(),
-            namespace: settings.namespace.clone(),
-            cluster_domain: settings.trust_domain.clone(),
+        let oidc_certificate = settings.oidc.as_ref().and_then(|oidc| oidc.tls.clone());
+        let parts = Parts {
+            settings,
+            metrics,
+            health,
+            authority,
+            own,
+            oidc_certificate: oidc_certificate.map(|files| Arc::new(OidcCertificate::new(files))),
         };
-        let (grpc_listener, grpc) = listen(&settings.grpc).await?;
-        let tls = Arc::new(tls::open_server(own.source()));
-        spawn(
-            &mut tasks,
-            server::serve(grpc_listener, tls, service, stop.clone()),
-        );
-        tracing::info!(target: SCOPE, "Running gRPC server on {grpc}");
-
-        let oidc = match &settings.oidc {
-            Some(oidc) => {
-                let (listener, address) = listen(&oidc.listener).await?;
-                let server = OidcServer {
-                    discovery: Discovery::new(
-                        oidc.clone(),
-                        settings.jwt.as_ref().and_then(|jwt| jwt.issuer.clone()),
-                    ),
-                    authority: authority.clone(),
-                    certificate: oidc_certificate.clone(),
-                    health: health.target("oidc-server"),
-                };
-                tasks.spawn(server.run(listener, stop.clone()));
-                Some(address)
-            }
-            None => None,
+        parts.stay_current(reloader, &mut tasks);
+        let addresses = Addresses {
+            grpc: parts.serve_certificates(validators, &mut tasks).await?,
+            oidc: parts.serve_discovery(&mut tasks).await?,
+            metrics: parts.serve_metrics(&mut tasks).await?,
+            healthz: parts.serve_health(&mut tasks).await?,
         };
-        if let Some((keys, target)) = proofs.keys {
-            let stop = stop.clone();
-            tasks.spawn(async move { Ok(keys.run(target, stop).await?) });
-        }
-        let metrics_address = match &settings.metrics {
-            Some(at) => {
-                let (listener, address) = listen(at).await?;
-                spawn(
-                    &mut tasks,
-                    metrics::serve(listener, metrics.clone(), stop.clone().cancelled_owned()),
-                );
-                tracing::info!(target: SCOPE, "metrics server started on {}:{}/", at.address, address.port());
-                Some(address)
-            }
-            None => None,
-        };
-        {
-            let (own, stop) = (own.clone(), stop.clone());
-            spawn(&mut tasks, async move { own.run(stop).await });
-        }
-        tasks.spawn(reloader.run(
-            InUse {
-                authority,
-                own,
-                oidc_certificate,
-            },
-            stop.clone(),
-        ));
-
-        let (healthz_listener, healthz) = listen(&settings.healthz).await?;
-        let handler = move |request: &http::Request<_>| health.answer(request.uri().path());
-        spawn(
-            &mut tasks,
-            http_server::serve(healthz_listener, Arc::new(|| None), handler, stop.clone()),
-        );
-        Ok(Handle {
-            addresses: Addresses {
-                grpc,
-                healthz,
-                metrics: metrics_address,
-                oidc,
-            },
-            stop: stop.clone(),
-            ended: tokio::spawn(supervise(tasks, stop.clone())),
-            _stop_on_drop: stop.drop_guard(),
-        })
+        Ok(tasks.into_handle(addresses))
     }
 }
 
@@ -204,12 +144,17 @@ impl Handle {
         self.addresses
     }
 
-    /// Resolves when it has ended by itself.
+    /// Resolves when it has ended by itself; at once if that has been told before.
     ///
     /// # Errors
     /// Why it ended.
     pub async fn ended(&mut self) -> Result<(), Error> {
-        (&mut self.ended).await?
+        let Some(ended) = &mut self.ended else {
+            return Ok(());
+        };
+        let outcome = ended.await;
+        self.ended = None;
+        outcome?
     }
 
     /// Stops accepting, lets calls in flight finish, and closes all ports.
@@ -222,43 +167,114 @@ impl Handle {
     }
 }
 
-// === impl Proofs ===
+// === impl Parts ===
 
-impl Proofs {
-    fn new(
-        configuration: &CaConfiguration,
-        mode: Mode,
-        own_id: &SpiffeId,
-        health: &Health,
-    ) -> Result<Self, Error> {
-        let mut proofs = Self {
-            validators: Validators::default(),
-            keys: None,
+impl Parts<'_> {
+    /// Renews the own certificate in time, and everything when files have changed.
+    fn stay_current(&self, reloader: Reloader, tasks: &mut Tasks) {
+        let in_use = InUse {
+            authority: self.authority.clone(),
+            own: self.own.clone(),
+            oidc_certificate: self.oidc_certificate.clone(),
         };
-        for kind in configuration.enabled(mode) {
-            match kind {
-                ValidatorKind::Insecure => {
-                    proofs
-                        .validators
-                        .enable(TokenValidator::Insecure, Arc::new(Insecure));
-                }
-                ValidatorKind::Jwks => {}
-                // The mode that turns it on has been refused.
-                ValidatorKind::Kubernetes => {}
-            }
+        tasks.spawn(reloader.run(in_use, tasks.stop.clone()));
+        let (own, stop) = (self.own.clone(), tasks.stop.clone());
+        tasks.spawn(async move {
+            own.run(stop).await;
+            Ok(())
+        });
+    }
+
+    async fn serve_certificates(
+        &self,
+        validators: Validators,
+        tasks: &mut Tasks,
+    ) -> Result<SocketAddr, Error> {
+        let (listener, address) = listen::bind(&self.settings.grpc).await?;
+        let service = CertificateService {
+            authority: self.authority.clone(),
+            validators,
+            metrics: self.metrics.clone(),
+            namespace: self.settings.namespace.clone(),
+            cluster_domain: self.settings.trust_domain.clone(),
+        };
+        let config = Arc::new(tls::open_server(self.own.source()));
+        tasks.serve(server::serve(listener, config, service, tasks.stop.clone()));
+        tracing::info!(target: SCOPE, "Running gRPC server on port {}", address.port());
+        Ok(address)
+    }
+
+    async fn serve_discovery(&self, tasks: &mut Tasks) -> Result<Option<SocketAddr>, Error> {
+        let Some(oidc) = &self.settings.oidc else {
+            return Ok(None);
+        };
+        let (listener, address) = listen::bind(&oidc.listener).await?;
+        let issuer = self.settings.jwt.as_ref().and_then(|jwt| jwt.issuer.clone());
+        let server = OidcServer {
+            discovery: Discovery::new(oidc.clone(), issuer),
+            authority: self.authority.clone(),
+            certificate: self.oidc_certificate.clone(),
+            health: self.health.target("oidc-server"),
+        };
+        tasks.spawn(server.run(listener, tasks.stop.clone()));
+        Ok(Some(address))
+    }
+
+    async fn serve_metrics(&self, tasks: &mut Tasks) -> Result<Option<SocketAddr>, Error> {
+        let Some(at) = &self.settings.metrics else {
+            return Ok(None);
+        };
+        let (listener, address) = listen::bind(at).await?;
+        let stop = tasks.stop.clone().cancelled_owned();
+        tasks.serve(metrics::serve(listener, self.metrics.clone(), stop));
+        tracing::info!(target: SCOPE, "metrics server started on {}:{}/", at.address, address.port());
+        Ok(Some(address))
+    }
+
+    async fn serve_health(&self, tasks: &mut Tasks) -> Result<SocketAddr, Error> {
+        let (listener, address) = listen::bind(&self.settings.healthz).await?;
+        let health = self.health.clone();
+        let handler = move |request: &http::Request<_>| health.answer(request.uri().path());
+        let plain = Arc::new(|| None);
+        tasks.serve(http_server::serve(listener, plain, handler, tasks.stop.clone()));
+        Ok(address)
+    }
+}
+
+// === impl Tasks ===
+
+impl Tasks {
+    /// Runs what may fail.
+    fn spawn(&mut self, work: impl Future<Output = Result<(), Error>> + Send + 'static) {
+        self.running.spawn(work);
+    }
+
+    /// Runs what only ends when all end.
+    fn serve(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(async {
+            work.await;
+            Ok(())
+        });
+    }
+
+    fn into_handle(self, addresses: Addresses) -> Handle {
+        let stop = self.stop.clone();
+        Handle {
+            addresses,
+            stop: stop.clone(),
+            ended: Some(tokio::spawn(self.supervise())),
+            _stop_on_drop: stop.drop_guard(),
         }
-        for configured in &configuration.validators {
-            let keys = Arc::new(KeySource::new(&configured.options, &tls::provider())?);
-            let validator = Jwks::new(keys.clone(), own_id.clone());
-            proofs
-                .validators
-                .enable(TokenValidator::Jwks, Arc::new(validator));
-            proofs.keys = Some((keys, health.target("sentry-jwks-validator")));
+    }
+
+    async fn supervise(mut self) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        while let Some(ended) = self.running.join_next().await {
+            self.stop.cancel();
+            let ended = ended.unwrap_or_else(|error| Err(error.into()));
+            outcome = outcome.and(ended);
         }
-        if configuration.default_validator(mode) == Some(ValidatorKind::Insecure) {
-            proofs.validators.set_default(TokenValidator::Insecure);
-        }
-        Ok(proofs)
+        outcome
     }
 }
 
@@ -277,41 +293,40 @@ fn load_configuration(settings: &Settings) -> Result<CaConfiguration, Error> {
         .map_err(|error| failed(error.into()))
 }
 
-/// Binds a listener; no address means all of them, in both families if the machine has both.
-async fn listen(at: &Listener) -> Result<(TcpListener, SocketAddr), Error> {
-    let bound = match at.address.as_str() {
-        "" => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, at.port)).await {
-            Ok(listener) => Ok(listener),
-            Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, at.port)).await,
-        },
-        // Not looked up: a name of which there is one meaning only.
-        "localhost" => TcpListener::bind((Ipv4Addr::LOCALHOST, at.port)).await,
-        host => TcpListener::bind((host.trim_matches(['[', ']']), at.port)).await,
-    };
-    let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
-    match bound {
-        Ok((address, listener)) => Ok((listener, address)),
-        Err(source) => Err(Error::Listen {
-            address: format!("{}:{}", at.address, at.port),
-            source,
-        }),
+/// Sets up the validators that the mode and the Configuration turn on.
+fn validators(
+    configuration: &CaConfiguration,
+    mode: Mode,
+    own_id: &SpiffeId,
+    health: &Health,
+    tasks: &mut Tasks,
+) -> Result<Validators, Error> {
+    let mut validators = Validators::default();
+    if configuration.enabled(mode).contains(&ValidatorKind::Insecure) {
+        validators.enable(TokenValidator::Insecure, Arc::new(Insecure));
     }
+    for configured in &configuration.validators {
+        let keys = Arc::new(KeySource::new(&configured.options, &tls::provider())?);
+        let validator = Jwks::new(keys.clone(), own_id.clone());
+        validators.enable(TokenValidator::Jwks, Arc::new(validator));
+        tasks.spawn(refresh(
+            keys,
+            health.target("sentry-jwks-validator"),
+            tasks.stop.clone(),
+        ));
+    }
+    if configuration.default_validator(mode) == Some(ValidatorKind::Insecure) {
+        validators.set_default(TokenValidator::Insecure);
+    }
+    Ok(validators)
 }
 
-fn spawn(tasks: &mut JoinSet<Result<(), Error>>, work: impl Future<Output = ()> + Send + 'static) {
-    tasks.spawn(async {
-        work.await;
-        Ok(())
-    });
+async fn refresh(keys: Arc<KeySource>, health: Target, stop: CancellationToken) -> Result<(), Error> {
+    Ok(keys.run(health, stop).await?)
 }
 
-/// Waits for all tasks; when one ends, for whatever reason, the others are asked to end too.
-async fn supervise(mut tasks: JoinSet<Result<(), Error>>, stop: CancellationToken) -> Result<(), Error> {
-    let mut outcome = Ok(());
-    while let Some(ended) = tasks.join_next().await {
-        stop.cancel();
-        let ended = ended.unwrap_or_else(|error| Err(error.into()));
-        outcome = outcome.and(ended);
-    }
-    outcome
+/// The files of the OIDC server, which are watched like those of the authority.
+fn oidc_files(settings: &Settings) -> Vec<PathBuf> {
+    let files = settings.oidc.as_ref().and_then(|oidc| oidc.tls.clone());
+    files.map_or_else(Vec::new, |files| vec![files.certificate, files.key])
 }

@@ -1,7 +1,7 @@
 //! The one call of the certificate authority: `SignCertificate`.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use hyper::server::conn::http2;
@@ -11,7 +11,7 @@ use outrigger_api::sentry::ca_server::{Ca, CaServer};
 use outrigger_api::sentry::{SignCertificateRequest, SignCertificateResponse};
 use outrigger_identity::spiffe::SpiffeId;
 use outrigger_identity::tls;
-use outrigger_svc::{Drain, DrainSignal};
+use outrigger_svc::DrainSignal;
 use outrigger_telemetry::metrics::Metrics;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,17 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::ca::{self, Authority};
-use crate::http_server::ACCEPT_PAUSE;
+use crate::listen::{self, PATIENCE};
 use crate::validator::Validators;
 
 /// Log scope of the server.
 const SCOPE: &str = "dapr.sentry.server";
-
-/// How long a client may take for its handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long calls in flight may take once the server stops.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Answers requests for certificates.
 #[derive(Debug)]
@@ -91,7 +85,7 @@ impl CertificateService {
             }),
             ..SignCertificateResponse::default()
         };
-        add_tokens(&mut response, &authority, &id, &request.jwt_audiences, now)?;
+        add_tokens(&mut response, &authority, &id, &request.jwt_audiences, now).await?;
         Ok(response)
     }
 }
@@ -120,26 +114,10 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let service = CaServer::new(service);
-    let drain = Drain::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let signal = drain.signal();
-                let connection = serve_connection(stream, config.clone(), service.clone(), signal.clone());
-                tokio::spawn(signal.track(connection));
-            }
-            Err(error) => {
-                tracing::warn!(target: SCOPE, "Failed to accept a connection: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-    drop(listener);
-    drain.run(Some(GRACE)).await;
+    listen::accept(listener, stop, |stream, signal| {
+        serve_connection(stream, config.clone(), service.clone(), signal)
+    })
+    .await;
 }
 
 async fn serve_connection(
@@ -148,31 +126,19 @@ async fn serve_connection(
     service: CaServer<CertificateService>,
     signal: DrainSignal,
 ) {
-    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls::accept(config, stream));
-    let stream = match handshake.await {
+    let stream = match tokio::time::timeout(PATIENCE, tls::accept(config, stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(target: SCOPE, "TLS handshake failed: {error}"),
         Err(_) => return tracing::debug!(target: SCOPE, "TLS handshake timed out"),
     };
-    let service = TowerToHyperService::new(service);
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = signal.stopping() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(target: SCOPE, "Connection failed: {error}");
-    }
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    listen::drive(connection, signal).await;
 }
 
 /// Puts tokens into the answer if the authority issues any: one for all audiences, and one for each.
-fn add_tokens(
+async fn add_tokens(
     response: &mut SignCertificateResponse,
     authority: &Authority,
     id: &SpiffeId,
@@ -189,10 +155,15 @@ fn add_tokens(
         .map_err(|error| Status::internal(format!("failed to generate JWT: {error}")))?;
     response.jwt = Some(token);
     for audience in audiences {
+        if response.per_audience_jwts.contains_key(audience) {
+            continue;
+        }
         let token = issuer.issue(id.as_str(), &[audience], now).map_err(|error| {
             Status::internal(format!("failed to generate JWT for audience {audience}: {error}"))
         })?;
         response.per_audience_jwts.insert(audience.to_owned(), token);
+        // A signature takes long, and the client decides how many there are: let others have their turn.
+        tokio::task::yield_now().await;
     }
     Ok(())
 }
