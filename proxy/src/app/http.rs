@@ -1,0 +1,214 @@
+//! An app that speaks HTTP.
+//!
+//! Bodies stream both ways. Redirects are answers like any other; what the app says about the length of its
+//! body is left to the framing of the next hop.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use outrigger_link::{CallError, Invocation, Metadata, Reply, ReplyStatus, Text};
+use outrigger_svc::{Body, BoxError};
+use outrigger_telemetry::metrics::Metrics;
+use outrigger_telemetry::trace::TraceContext;
+use tokio::time::Instant;
+
+use super::base::Base;
+use super::client::{AnswerBody, Client};
+use super::gate::{Gate, Slot};
+use super::request::{API_TOKEN, Prepared};
+use super::send_error::RequestError;
+
+/// One worker's way to an app that speaks HTTP.
+#[derive(Debug)]
+pub(crate) struct HttpApp {
+    shared: Arc<Shared>,
+    client: Client,
+}
+
+#[derive(Debug)]
+struct Shared {
+    base: Base,
+    gate: Gate,
+    api_token: Option<HeaderValue>,
+    metrics: Metrics,
+}
+
+/// A body that keeps its place among the calls in flight until it has been read.
+struct Held {
+    inner: AnswerBody,
+    slot: Option<Slot>,
+}
+
+// === impl HttpApp ===
+
+impl HttpApp {
+    pub(crate) fn new(
+        base: Base,
+        gate: Gate,
+        api_token: Option<HeaderValue>,
+        metrics: Metrics,
+        client: Client,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                base,
+                gate,
+                api_token,
+                metrics,
+            }),
+            client,
+        }
+    }
+
+    /// The same for another worker.
+    pub(crate) fn for_worker(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            client: self.client.for_worker(),
+        }
+    }
+
+    /// Calls the app.
+    ///
+    /// # Errors
+    /// If the app is unhealthy, the call cannot be carried by HTTP or no answer came.
+    pub(crate) async fn invoke(&self, call: Invocation, trace: &TraceContext) -> Result<Reply, CallError> {
+        let Shared {
+            base,
+            gate,
+            api_token,
+            metrics,
+        } = &*self.shared;
+        let slot = gate.enter().await?;
+        let prepared = Prepared::new(base, call, trace, &[], api_token.as_ref()).await?;
+        let Prepared { request, path, query } = prepared;
+        let method = request.method().clone();
+        let began = Instant::now();
+        let outcome = self.client.send(request).await;
+        let (status, received) = match &outcome {
+            Ok(response) => (response.status().as_u16(), content_length(response.headers())),
+            Err(_) => (500, 0),
+        };
+        // The length of what was sent is not among the request's headers and counts as none.
+        metrics
+            .http_client()
+            .record(method.as_str(), &path, status, 0, received, began.elapsed());
+        match outcome {
+            Ok(response) => Ok(reply(response, slot)),
+            Err(source) => {
+                let url = Prepared::url(base, &path, &query);
+                Err(CallError::text(RequestError { method, url, source }.to_string()))
+            }
+        }
+    }
+
+    /// Asks the app something on the sidecar's own account, within the limit of calls in flight.
+    ///
+    /// # Errors
+    /// The failure in Go's words.
+    pub(crate) async fn ask(
+        &self,
+        path: &'static str,
+        mut headers: HeaderMap,
+    ) -> Result<http::Response<AnswerBody>, String> {
+        let _slot = self.shared.gate.wait().await;
+        if let Some(token) = &self.shared.api_token {
+            headers.insert(API_TOKEN, token.clone());
+        }
+        let began = Instant::now();
+        let outcome = self.get(&format!("/{path}"), headers).await;
+        let (status, received) = match &outcome {
+            Ok(response) => (response.status().as_u16(), content_length(response.headers())),
+            Err(_) => (500, 0),
+        };
+        self.shared
+            .metrics
+            .http_client()
+            .record("GET", path, status, 0, received, began.elapsed());
+        outcome.map_err(|error| error.to_string())
+    }
+
+    /// Sends a `GET` past the gate.
+    ///
+    /// # Errors
+    /// The failure in Go's words.
+    pub(crate) async fn get(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+    ) -> Result<http::Response<AnswerBody>, RequestError> {
+        let mut request = http::Request::new(Body::empty());
+        *request.uri_mut() = path.parse().unwrap_or_default();
+        *request.headers_mut() = headers;
+        self.client.send(request).await.map_err(|source| RequestError {
+            method: Method::GET,
+            url: Prepared::url(&self.shared.base, path, ""),
+            source,
+        })
+    }
+}
+
+/// What an answer is to the caller; `slot` is kept until the body has been read.
+pub(crate) fn reply(response: http::Response<AnswerBody>, slot: Slot) -> Reply {
+    let (head, body) = response.into_parts();
+    let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    Reply {
+        status: ReplyStatus::new(head.status.as_u16().into()),
+        content_type: content_type
+            .map(|text| Text::from(String::from_utf8_lossy(text)))
+            .unwrap_or_default(),
+        headers: Metadata::from_http_response(&head.headers),
+        body: match slot {
+            _ if body.is_end_stream() => Body::empty(),
+            slot if slot.is_counted() => Body::new(Held {
+                inner: body,
+                slot: Some(slot),
+            }),
+            _ => Body::new(body),
+        },
+        ..Reply::default()
+    }
+}
+
+/// The declared length of an answer, 0 if there is none.
+pub(crate) fn content_length(headers: &HeaderMap) -> u64 {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+// === impl Held ===
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        let has_ended = match &polled {
+            Poll::Ready(Some(Ok(_))) => this.inner.is_end_stream(),
+            Poll::Ready(_) => true,
+            Poll::Pending => false,
+        };
+        if has_ended {
+            this.slot = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

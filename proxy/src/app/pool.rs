@@ -1,0 +1,545 @@
+//! HTTP/1.1 connections to one server, kept alive for the next request.
+//!
+//! Each worker has a pool of its own, so that taking and returning a connection meets no other thread. The
+//! connection that was used last is taken first: it is the least likely to have been closed meanwhile.
+//! The number of connections is limited over all workers; beyond it a request waits until one is returned
+//! or ends.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use outrigger_svc::Body;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
+
+use super::dial::{Dialer, Origin};
+use super::send_error::SendError;
+
+/// One worker's connections to one origin.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    lane: Arc<Lane>,
+}
+
+/// The body of an answer; its connection goes back to the pool when the body has ended.
+pub(crate) struct PooledBody {
+    inner: Incoming,
+    checkout: Option<Checkout>,
+}
+
+/// Limits of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolSettings {
+    /// Most connections, over all workers; 1024.
+    pub(crate) max_connections: usize,
+    /// Most connections that wait for work, a worker; 64 divided by the workers.
+    pub(crate) max_idle: usize,
+    /// Time that a connection waits for work before it is closed; 90 s.
+    pub(crate) idle_timeout: Duration,
+    /// Most bytes of the head of an answer; 4 KiB.
+    pub(crate) max_head: usize,
+}
+
+/// What the pools of all workers share.
+#[derive(Debug)]
+struct Shared {
+    origin: Origin,
+    dialer: Dialer,
+    settings: PoolSettings,
+    connections: Arc<Semaphore>,
+    waiting: Waiting,
+    lanes: Mutex<Vec<Weak<Lane>>>,
+}
+
+/// The idle connections of one worker, the one used last at the back.
+#[derive(Debug, Default)]
+struct Lane {
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    queue: VecDeque<(SendRequest<Body>, Instant)>,
+    is_swept: bool,
+}
+
+/// Requests that wait because the limit of connections is reached.
+#[derive(Debug, Default)]
+struct Waiting {
+    count: AtomicUsize,
+    queue: Mutex<VecDeque<oneshot::Sender<SendRequest<Body>>>>,
+}
+
+struct Checkout {
+    sender: SendRequest<Body>,
+    shared: Arc<Shared>,
+    lane: Arc<Lane>,
+}
+
+// === impl PoolSettings ===
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            max_idle: 64,
+            idle_timeout: Duration::from_secs(90),
+            max_head: 4096,
+        }
+    }
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// A pool without connections; none is opened before the first request.
+    pub(crate) fn new(origin: Origin, dialer: Dialer, settings: PoolSettings) -> Self {
+        let connections = Arc::new(Semaphore::new(settings.max_connections));
+        let lanes = Mutex::default();
+        let shared = Shared {
+            origin,
+            dialer,
+            settings,
+            connections,
+            waiting: Waiting::default(),
+            lanes,
+        };
+        Self::lane_of(Arc::new(shared))
+    }
+
+    /// A pool for another worker: connections of its own, the same limit.
+    pub(crate) fn for_worker(&self) -> Self {
+        Self::lane_of(Arc::clone(&self.shared))
+    }
+
+    /// Sends a request whose URI is a path and returns the answer as soon as its head has arrived.
+    ///
+    /// A request that met a connection which ended before anything was sent goes to another one.
+    ///
+    /// # Errors
+    /// [`SendError`] if no connection could be opened or the one in use failed.
+    pub(crate) async fn send(
+        &self,
+        mut request: http::Request<Body>,
+    ) -> Result<http::Response<PooledBody>, SendError> {
+        while let Some(mut sender) = self.lane.take() {
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok(self.answer(response, sender)),
+                Err(mut failed) => match failed.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(SendError::Transport(failed.into_error())),
+                },
+            }
+        }
+        let mut sender = self.open().await?;
+        match sender.send_request(request).await {
+            Ok(response) => Ok(self.answer(response, sender)),
+            Err(error) => Err(SendError::Transport(error)),
+        }
+    }
+
+    fn lane_of(shared: Arc<Shared>) -> Self {
+        let lane = Arc::new(Lane::default());
+        let mut lanes = lock(&shared.lanes);
+        lanes.retain(|lane| lane.strong_count() > 0);
+        lanes.push(Arc::downgrade(&lane));
+        drop(lanes);
+        Self { shared, lane }
+    }
+
+    fn answer(
+        &self,
+        response: http::Response<Incoming>,
+        sender: SendRequest<Body>,
+    ) -> http::Response<PooledBody> {
+        let checkout = Checkout {
+            sender,
+            shared: Arc::clone(&self.shared),
+            lane: Arc::clone(&self.lane),
+        };
+        response.map(|inner| PooledBody::new(inner, checkout))
+    }
+
+    async fn open(&self) -> Result<SendRequest<Body>, SendError> {
+        let connections = Arc::clone(&self.shared.connections);
+        match connections.try_acquire_owned() {
+            Ok(permit) => self.connect(permit).await,
+            Err(_) => match self.shared.steal() {
+                Some(sender) => Ok(sender),
+                None => self.wait().await,
+            },
+        }
+    }
+
+    /// Waits until a connection is returned or one ends, whichever comes first.
+    async fn wait(&self) -> Result<SendRequest<Body>, SendError> {
+        let returned = self.shared.waiting.enter();
+        let ended = Arc::clone(&self.shared.connections).acquire_owned();
+        tokio::select! {
+            Ok(sender) = returned => Ok(sender),
+            Ok(permit) = ended => self.connect(permit).await,
+            else => Err(SendError::Closed),
+        }
+    }
+
+    async fn connect(&self, permit: OwnedSemaphorePermit) -> Result<SendRequest<Body>, SendError> {
+        let stream = self.shared.dialer.dial(&self.shared.origin).await?;
+        let (sender, connection) = http1::Builder::new()
+            .title_case_headers(true)
+            .max_header_size(self.shared.settings.max_head)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(SendError::Transport)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(target: "dapr.runtime.channels", "a connection to the app ended: {error}");
+            }
+            drop(permit);
+        });
+        Ok(sender)
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Takes an idle connection from any worker.
+    fn steal(&self) -> Option<SendRequest<Body>> {
+        let lanes = lock(&self.lanes);
+        lanes
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find_map(|lane| lane.take())
+    }
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// Takes the connection that was used last of those that can be used now.
+    fn take(&self) -> Option<SendRequest<Body>> {
+        let mut idle = lock(&self.idle);
+        for index in (0..idle.queue.len()).rev() {
+            let (sender, _) = &idle.queue[index];
+            // One that is neither closed nor ready is still at the end of its last exchange: pass it by.
+            if sender.is_closed() {
+                idle.queue.remove(index);
+            } else if sender.is_ready() {
+                return idle.queue.remove(index).map(|(sender, _)| sender);
+            }
+        }
+        None
+    }
+
+    fn put(self: &Arc<Self>, sender: SendRequest<Body>, settings: &PoolSettings) {
+        let mut idle = lock(&self.idle);
+        if idle.queue.len() >= settings.max_idle {
+            idle.queue.pop_front();
+        }
+        if settings.max_idle > 0 {
+            idle.queue.push_back((sender, Instant::now()));
+        }
+        if !std::mem::replace(&mut idle.is_swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(self), settings.idle_timeout));
+        }
+    }
+
+    /// Closes what has waited too long; returns when to look again, none if nothing waits.
+    fn expire(&self, idle_timeout: Duration) -> Option<Instant> {
+        let mut idle = lock(&self.idle);
+        while let Some((_, since)) = idle.queue.front() {
+            if since.elapsed() < idle_timeout {
+                return Some(*since + idle_timeout);
+            }
+            idle.queue.pop_front();
+        }
+        idle.is_swept = false;
+        None
+    }
+}
+
+async fn sweep(lane: Weak<Lane>, idle_timeout: Duration) {
+    while let Some(next) = lane.upgrade().and_then(|lane| lane.expire(idle_timeout)) {
+        tokio::time::sleep_until(next).await;
+    }
+}
+
+impl fmt::Debug for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idle")
+            .field("connections", &self.queue.len())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    fn enter(&self) -> oneshot::Receiver<SendRequest<Body>> {
+        let (give, returned) = oneshot::channel();
+        self.count.fetch_add(1, Ordering::Relaxed);
+        lock(&self.queue).push_back(give);
+        returned
+    }
+
+    /// Gives a returned connection to the request that has waited longest, if there is one.
+    fn offer(&self, mut sender: SendRequest<Body>) -> Option<SendRequest<Body>> {
+        while self.count.load(Ordering::Relaxed) > 0 {
+            let Some(waiter) = lock(&self.queue).pop_front() else {
+                break;
+            };
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            match waiter.send(sender) {
+                Ok(()) => return None,
+                Err(unwanted) => sender = unwanted,
+            }
+        }
+        Some(sender)
+    }
+}
+
+// === impl Checkout ===
+
+impl Checkout {
+    fn give_back(self) {
+        if self.sender.is_closed() {
+            return;
+        }
+        if let Some(sender) = self.shared.waiting.offer(self.sender) {
+            self.lane.put(sender, &self.shared.settings);
+        }
+    }
+}
+
+// === impl PooledBody ===
+
+impl PooledBody {
+    fn new(inner: Incoming, checkout: Checkout) -> Self {
+        let mut body = Self {
+            inner,
+            checkout: Some(checkout),
+        };
+        body.give_back_at_end();
+        body
+    }
+
+    fn give_back_at_end(&mut self) {
+        if self.inner.is_end_stream()
+            && let Some(checkout) = self.checkout.take()
+        {
+            checkout.give_back();
+        }
+    }
+}
+
+impl HttpBody for PooledBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        match &polled {
+            Poll::Ready(None) => {
+                if let Some(checkout) = self.checkout.take() {
+                    checkout.give_back();
+                }
+            }
+            Poll::Ready(Some(Ok(_))) => self.give_back_at_end(),
+            Poll::Ready(Some(Err(_))) => self.checkout = None,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl fmt::Debug for PooledBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PooledBody")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use http_body_util::BodyExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::app::testing;
+
+    fn pool(address: SocketAddr, settings: PoolSettings) -> Pool {
+        let origin = Origin {
+            host: address.ip().to_string().into(),
+            port: address.port(),
+            tls: false,
+        };
+        Pool::new(origin, testing::dialer(), settings)
+    }
+
+    fn get(path: &str) -> http::Request<Body> {
+        http::Request::get(path)
+            .header("host", "app")
+            .body(Body::empty())
+            .unwrap()
+    }
+
+    async fn text(response: http::Response<PooledBody>) -> String {
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    async fn read_head(stream: &mut TcpStream) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_when_the_body_has_ended() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = pool(listener.local_addr().unwrap(), PoolSettings::default());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for path in ["/one", "/two"] {
+                let head = read_head(&mut stream).await;
+                assert!(head.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{head}");
+                assert!(head.contains("\r\nHost: app\r\n"), "{head}");
+                stream.write_all(HELLO).await.unwrap();
+            }
+        });
+        assert_eq!(text(pool.send(get("/one")).await.unwrap()).await, "hello");
+        assert_eq!(text(pool.send(get("/two")).await.unwrap()).await, "hello");
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ended_while_idle_is_not_used() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = pool(listener.local_addr().unwrap(), PoolSettings::default());
+        let server = tokio::spawn(async move {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                read_head(&mut stream).await;
+                stream.write_all(HELLO).await.unwrap();
+            }
+        });
+        assert_eq!(text(pool.send(get("/")).await.unwrap()).await, "hello");
+        assert_eq!(text(pool.send(get("/")).await.unwrap()).await, "hello");
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_sent_is_not_sent_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = pool(listener.local_addr().unwrap(), PoolSettings::default());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_head(&mut stream).await;
+            drop(stream);
+            listener
+        });
+        let error = pool.send(get("/")).await.unwrap_err();
+        assert_eq!(error.to_string(), "EOF");
+        let listener = server.await.unwrap();
+        let more = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
+        assert!(more.is_err());
+    }
+
+    #[tokio::test]
+    async fn beyond_the_limit_a_request_waits_for_a_returned_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let limit = PoolSettings {
+            max_connections: 1,
+            ..PoolSettings::default()
+        };
+        let first = pool(listener.local_addr().unwrap(), limit);
+        let second = first.for_worker();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for _ in 0..3 {
+                read_head(&mut stream).await;
+                stream.write_all(HELLO).await.unwrap();
+            }
+        });
+        let response = first.send(get("/")).await.unwrap();
+        let waiting = second.send(get("/"));
+        let mut waiting = std::pin::pin!(waiting);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        assert_eq!(text(response).await, "hello");
+        assert_eq!(text(waiting.await.unwrap()).await, "hello");
+        // The connection now lies with the second worker; the first takes it from there.
+        assert_eq!(text(first.send(get("/")).await.unwrap()).await, "hello");
+        server.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connections_are_closed_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = pool(listener.local_addr().unwrap(), PoolSettings::default());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_head(&mut stream).await;
+            stream.write_all(HELLO).await.unwrap();
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+            Instant::now()
+        });
+        let begun = Instant::now();
+        assert_eq!(text(pool.send(get("/")).await.unwrap()).await, "hello");
+        let closed = server.await.unwrap() - begun;
+        assert!(closed >= Duration::from_secs(90), "{closed:?}");
+    }
+
+    #[tokio::test]
+    async fn a_head_beyond_the_limit_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = pool(listener.local_addr().unwrap(), PoolSettings::default());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_head(&mut stream).await;
+            let long = "x".repeat(5000);
+            let head = format!("HTTP/1.1 200 OK\r\nlong: {long}\r\ncontent-length: 0\r\n\r\n");
+            // The other end may have hung up before it has read all of it.
+            drop(stream.write_all(head.as_bytes()).await);
+        });
+        let error = pool.send(get("/")).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "net/http: server response headers exceeded the limit; aborted"
+        );
+        server.await.unwrap();
+    }
+}

@@ -1,0 +1,128 @@
+//! TLS of calls that leave the mesh: to the app, whose certificate nobody vouches for, and to servers outside.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+/// A client configuration that is made when the first connection needs it.
+#[derive(Clone)]
+pub(crate) struct Tls(Arc<LazyLock<Arc<ClientConfig>, Make>>);
+
+type Make = Box<dyn FnOnce() -> Arc<ClientConfig> + Send>;
+
+/// Takes any certificate, but only from an owner who can sign with it.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+/// TLS 1.2 and later without a look at the certificate, as the app channel speaks it.
+///
+/// # Panics
+/// If the crypto provider has no cipher suite for these versions, which is a build mistake.
+#[must_use]
+pub(crate) fn unverified(provider: &Arc<CryptoProvider>, alpn: &[&str]) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()
+        .expect("the provider speaks TLS 1.2 and 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(Arc::clone(provider))))
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
+// === impl Tls ===
+
+impl Tls {
+    /// A configuration that is there already.
+    #[must_use]
+    pub(crate) fn of(config: Arc<ClientConfig>) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(move || config))))
+    }
+
+    /// TLS 1.2 and later with the roots of the system, which are read on first use.
+    #[must_use]
+    pub(crate) fn system(provider: &Arc<CryptoProvider>) -> Self {
+        let provider = Arc::clone(provider);
+        Self(Arc::new(LazyLock::new(Box::new(move || {
+            let config = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("the provider speaks TLS 1.2 and 1.3")
+                .with_root_certificates(system_roots())
+                .with_no_client_auth();
+            Arc::new(config)
+        }))))
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+/// The certificates that the system trusts; those that cannot be read are left out.
+pub(crate) fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        tracing::warn!(target: "dapr.runtime.channels", "the system has no trust roots");
+    }
+    roots
+}
+
+// === impl AnyCertificate ===
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

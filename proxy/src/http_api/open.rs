@@ -1,0 +1,130 @@
+//! The outermost layer: takes a request from a listener and finds the path that decides its route.
+//!
+//! The routing path is the *escaped* path with dot segments resolved, slashes collapsed and the trailing
+//! slash removed. Percent-encoded dots and slashes stay; the original path stays with the request.
+//!
+//! Source: specification, HTTP API 2.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+
+use futures_util::future::{Either, Ready, ready};
+use outrigger_error::Error;
+use outrigger_kit::path;
+use outrigger_svc::{CallContext, Layer, Request, Response, Service, layer_fn};
+
+use super::Call;
+use super::rescue::answer;
+
+/// Opens a [`Call`] for each request.
+#[derive(Clone, Debug)]
+pub(crate) struct Open<S> {
+    inner: S,
+}
+
+// === impl Open ===
+
+impl<S> Open<S> {
+    /// The layer; the listener has put the [`CallContext`] into the extensions of each request.
+    pub(crate) fn layer() -> impl Layer<S, Service = Self> + Clone {
+        layer_fn(|inner| Self { inner })
+    }
+}
+
+impl<S> Service<Request> for Open<S>
+where
+    S: Service<Call, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<S::Future, Ready<Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let context = request.extensions_mut().remove::<CallContext>();
+        let context = context.expect("the listener sets the call context");
+        let path = request.uri().path();
+        if !has_whole_escapes(path) {
+            let refusal = Error::Text {
+                http: http::StatusCode::BAD_REQUEST,
+                text: "400 Bad Request".to_owned(),
+            };
+            return Either::Right(ready(Ok(answer(&refusal))));
+        }
+        let route_path = match path::clean(path) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(cleaned) => Some(cleaned.into_boxed_str()),
+        };
+        Either::Left(self.inner.call(Call::new(request, context, route_path)))
+    }
+}
+
+/// Whether each `%` starts an escape; other paths are no request target.
+fn has_whole_escapes(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let is_digit = |index: usize| bytes.get(index).is_some_and(u8::is_ascii_hexdigit);
+    let mut percents = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%');
+    percents.all(|(index, _)| is_digit(index + 1) && is_digit(index + 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use outrigger_svc::{Body, ServiceExt, Surface, stack};
+
+    use super::*;
+
+    async fn route_of(uri: &str) -> String {
+        let echo = tower::service_fn(|call: Call| {
+            ready(Ok(Response::new(Body::from(format!(
+                "{} {}",
+                call.route_path(),
+                call.request.uri().path()
+            )))))
+        });
+        let service = stack(echo).push(Open::layer()).into_inner();
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = uri.parse().unwrap();
+        request.extensions_mut().insert(CallContext {
+            surface: Surface::Api,
+            remote: None,
+            peer: None,
+        });
+        let response = service.oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = outrigger_svc::collect_limited(response.into_body(), 1024)
+            .await
+            .unwrap();
+        format!(
+            "{} {}",
+            status.as_u16(),
+            String::from_utf8_lossy(&body).trim_end()
+        )
+    }
+
+    #[tokio::test]
+    async fn routes_are_decided_on_the_cleaned_escaped_path() {
+        let table = [
+            ("/v1.0/state/s/k", "200 /v1.0/state/s/k /v1.0/state/s/k"),
+            (
+                "/v1.0//state/./s/../t/k/",
+                "200 /v1.0/state/t/k /v1.0//state/./s/../t/k/",
+            ),
+            (
+                "/v1.0/state/s/%2e%2E%2f",
+                "200 /v1.0/state/s/%2e%2E%2f /v1.0/state/s/%2e%2E%2f",
+            ),
+            ("/../x", "200 /x /../x"),
+            ("/", "200 / /"),
+            ("//", "200 / //"),
+            ("/x%zz", "400 400 Bad Request"),
+            ("/x%2", "400 400 Bad Request"),
+        ];
+        for (uri, expected) in table {
+            assert_eq!(route_of(uri).await, expected, "{uri}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Service invocation over the HTTP API.
+//!
+//! Source: specification, service invocation 3.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, request};
+use http_body::Body as _;
+use outrigger_error::Error;
+use outrigger_link::{CallError, HttpExtension, Invocation, Metadata, Text, Verb, code};
+use outrigger_svc::{Body, BoxFuture, Response};
+use outrigger_telemetry::metrics::Metrics;
+
+use super::outcome::{Asked, OutcomeError, response};
+use super::target::APP_ID_HEADER;
+use super::{Invoker, Target};
+use crate::http_api::Call;
+
+/// The HTTP entry: what arrives at `/v1.0/invoke/`, and every request that no route takes.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpInvoke {
+    invoker: Invoker,
+    metrics: Metrics,
+}
+
+// === impl HttpInvoke ===
+
+impl HttpInvoke {
+    /// The entry to an invoker.
+    #[must_use]
+    pub(crate) fn new(invoker: Invoker, metrics: Metrics) -> Self {
+        Self { invoker, metrics }
+    }
+
+    /// Invokes what the request names and answers with what came back.
+    pub(crate) fn serve(&self, call: Call) -> BoxFuture<'static, Result<Response, Error>> {
+        let this = self.clone();
+        Box::pin(async move { this.invoke(call).await })
+    }
+
+    async fn invoke(&self, call: Call) -> Result<Response, Error> {
+        let (mut head, body) = call.request.into_parts();
+        let target = Target::of(head.uri.path(), &head.headers)
+            .ok()
+            .flatten()
+            .ok_or(Error::NoTarget)?;
+        head.headers.remove(APP_ID_HEADER);
+        if !self.invoker.is_ready() {
+            return Err(Error::InvokeNotReady);
+        }
+        if call.notes.is_recording() {
+            call.notes
+                .rename(|| format!("CallLocal/{}/{}", target.id, target.method));
+            call.notes.attribute("rpc.service", "ServiceInvocation");
+            call.notes.attribute("net.peer.name", target.id.as_ref());
+        }
+        let invocation = invocation(&target, &head, body);
+        let asked = Asked {
+            version: head.version,
+            is_streaming: invocation.streaming,
+            wants_events: invocation.wants_events(),
+        };
+        let failed = |cause: String, is_denied| Error::Invoke {
+            app_id: target.id.clone().into_owned(),
+            cause,
+            denied: is_denied,
+        };
+        let reply = match self.invoker.invoke(&target.id, invocation, &call.trace).await {
+            Ok(reply) => reply,
+            Err(error) => return Err(failed(error.to_string(), is_denied(&error))),
+        };
+        let is_failure = reply.status.is_http() && !(200..400).contains(&reply.status.code);
+        if is_failure && !asked.is_streaming {
+            self.metrics.error_code("ERR_DIRECT_INVOKE", "service-invocation");
+        }
+        response(reply, asked, &call.trace)
+            .await
+            .map_err(|error| match error {
+                OutcomeError::Body(error) => failed(error.to_string(), false),
+                OutcomeError::Api(error) => error,
+            })
+    }
+}
+
+fn is_denied(error: &CallError) -> bool {
+    error.code() == code::PERMISSION_DENIED
+}
+
+fn invocation(target: &Target<'_>, head: &request::Parts, body: Body) -> Invocation {
+    let mut invocation = Invocation::new(Text::from(target.method.as_ref()));
+    invocation.http = Some(HttpExtension {
+        verb: Verb::from_method(&head.method),
+        query: head.uri.query().map(Text::from).unwrap_or_default(),
+    });
+    invocation.content_type = text_of(head.headers.get(CONTENT_TYPE));
+    invocation.metadata = Metadata::from_http(&head.headers);
+    invocation.streaming = !body.is_end_stream() && body.size_hint().exact().is_none();
+    invocation.body = body;
+    invocation
+}
+
+fn text_of(value: Option<&HeaderValue>) -> Text {
+    value
+        .map(|value| Text::from(String::from_utf8_lossy(value.as_bytes())))
+        .unwrap_or_default()
+}
