@@ -11,6 +11,7 @@
 //! Names of hosts are never compared; what counts is the SPIFFE id. Source: specification: identity 3.
 
 mod error;
+mod opening;
 mod verifier;
 
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, CommonState, ServerConfig};
 use rustls_pki_types::{DnsName, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::anchors::AnchorSource;
@@ -29,6 +30,7 @@ use crate::certificate::Certificate;
 use crate::spiffe::SpiffeId;
 use crate::svid::SvidSource;
 use crate::verify::{Expect, leaf_id};
+use opening::Opening;
 
 pub use error::HandshakeError;
 pub use verifier::PeerVerifier;
@@ -143,12 +145,19 @@ where
 /// When the handshake fails, the client is refused, or it does not speak `h2`.
 pub async fn accept<IO>(
     config: Arc<ServerConfig>,
-    io: IO,
+    mut io: IO,
 ) -> Result<tokio_rustls::server::TlsStream<IO>, HandshakeError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = TlsAcceptor::from(config).accept(io).await?;
+    let opening = Opening::read(&mut io).await?;
+    if opening.is_of_old_version() {
+        io.write_all(&opening::PROTOCOL_VERSION_ALERT).await?;
+        io.flush().await?;
+        return Err(HandshakeError::OldVersion);
+    }
+    let acceptor = TlsAcceptor::from(config);
+    let stream = acceptor.accept_with(io, |connection| opening.feed(connection)).await?;
     if speaks_h2(stream.get_ref().1) {
         Ok(stream)
     } else {
@@ -170,6 +179,19 @@ pub fn speaks_h2(connection: &CommonState) -> bool {
 pub fn peer_id(connection: &CommonState) -> Option<SpiffeId> {
     let leaf = Certificate::parse(connection.peer_certificates()?.first()?).ok()?;
     leaf_id(&leaf).ok()
+}
+
+/// What a finished handshake agreed on, for a log line: version, cipher suite and key exchange.
+#[must_use]
+pub fn describe(connection: &CommonState) -> String {
+    let version = match connection.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "TLS",
+    };
+    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("?");
+    let group = connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
+    format!("{version}, {suite}, {}", group.unwrap_or("?"))
 }
 
 fn server_builder() -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {

@@ -14,6 +14,7 @@
 //! | [`sidecar`] | one run from start to the end of the drain |
 
 mod app;
+mod grpc_api;
 mod h2c;
 mod health;
 mod host;
@@ -23,10 +24,15 @@ mod invoke;
 mod listen;
 mod metadata;
 mod opening;
+mod passthrough;
+mod pipeline;
+mod runtime;
 mod serve;
+mod sidecar;
 mod stop;
 mod worker;
 
 pub use host::Host;
+pub use sidecar::{RunError, run};
 pub use stop::{Stop, StopCause};
 pub use worker::Workers;

@@ -70,6 +70,14 @@ impl Listeners {
         if listeners.is_empty() { Err(BindError::NoEndpoint) } else { Ok(Self::Tcp(listeners)) }
     }
 
+    /// Binds one address at once, without patience.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) async fn one_tcp(address: &str, port: u16) -> io::Result<TcpListener> {
+        bind(address, port).await
+    }
+
     /// Makes a Unix socket at `path`; a left-over one is replaced.
     pub(crate) fn unix(path: &Path) -> Result<Self, BindError> {
         let failed = |source| BindError::Unix { path: path.to_owned(), source };
@@ -103,13 +111,13 @@ impl Listeners {
 
     /// Accepts until the drain starts; `serve` is called on the worker that the connection was dealt to.
     ///
-    /// `make` gives the server of a worker: each worker has its own, so that nothing is shared between cores.
-    pub(crate) fn accept<S, F>(self, workers: &Arc<Workers>, drain: &DrainSignal, make: impl Fn() -> S, serve: F)
+    /// `make` gives the server of the worker with an index: each has its own, so that cores share nothing.
+    pub(crate) fn accept<S, F>(self, workers: &Arc<Workers>, drain: &DrainSignal, make: impl Fn(usize) -> S, serve: F)
     where
         S: Clone + Send + Sync + 'static,
         F: AsyncServe<S>,
     {
-        let servers: Arc<[S]> = (0..workers.len()).map(|_| make()).collect();
+        let servers: Arc<[S]> = (0..workers.len()).map(make).collect();
         let turn = Arc::new(Turn::default());
         let deal = Deal { servers, turn, workers: Arc::clone(workers), drain: drain.clone(), serve };
         match self {

@@ -13,6 +13,8 @@ pub enum StopCause {
     Restart,
     /// The shutdown API.
     Api,
+    /// The shutdown API, which wants no graceful end.
+    Forced,
 }
 
 /// Carries the wish to stop to every part of one run. Cheap to clone; the first cause stays.

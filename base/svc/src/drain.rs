@@ -76,7 +76,7 @@ impl DrainSignal {
     }
 
     /// Counts `work` as in flight and drops it when the drain aborts.
-    pub fn track<F>(&self, work: F) -> impl Future<Output = ()> + Send + 'static
+    pub fn track<F>(&self, work: F) -> impl Future<Output = ()> + Send + 'static + use<F>
     where
         F: Future<Output = ()> + Send + 'static,
     {

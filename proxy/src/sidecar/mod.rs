@@ -1,0 +1,151 @@
+//! One run of the sidecar, from its first certificate to the end of the drain.
+//!
+//! ```text
+//! identity ─▶ Configuration ─▶ metrics port ─▶ internal port held ─▶ tracing ─▶ name resolution
+//!     ─▶ resources ─▶ app channel ─▶ gRPC and HTTP APIs ─▶ internal server ─▶ app port ─▶ running
+//! ```
+//!
+//! Nothing opens a port before the identity is there. The process may run several times, after each SIGHUP,
+//! so nothing here is global.
+//!
+//! Source: specification, the daprd process 3 and 9.
+
+mod app;
+mod components;
+mod observe;
+mod resources;
+mod security;
+mod servers;
+mod shutdown;
+
+use std::io;
+use std::sync::Arc;
+
+use outrigger_config::configuration::{Configuration, ConfigurationError};
+use outrigger_config::daprd::Settings;
+use outrigger_config::env::ProcessEnv;
+use outrigger_config::resources::Disk;
+use outrigger_config::version;
+use outrigger_resolver as resolver;
+use tokio::time::Instant;
+
+use self::observe::Observers;
+use self::servers::Servers;
+use crate::health::Health;
+use crate::host::Host;
+use crate::metadata::{ActorRuntime, MetadataStore, SidecarMetadata};
+use crate::stop::{Stop, StopCause};
+use crate::worker::Workers;
+
+/// Why a run has ended other than well. Logged as `Fatal error from runtime: <text>`, but for [`Self::Forced`].
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The identity could not be obtained.
+    #[error(transparent)]
+    Identity(#[from] outrigger_identity::StartError),
+    /// A Configuration file cannot be used.
+    #[error("error loading configuration: {0}")]
+    Configuration(#[from] ConfigurationError),
+    /// The metrics port cannot be bound.
+    #[error("failed to start metrics server: listen tcp {address}: {source}")]
+    Metrics {
+        /// The address that was asked for.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The advertised address of the host is unknown.
+    #[error("failed to determine host address: {0}")]
+    HostAddress(#[from] resolver::HostAddressError),
+    /// Exporters of spans cannot be set up.
+    #[error("failed to setup tracing: {0}")]
+    Tracing(String),
+    /// Name resolution cannot be started.
+    #[error(transparent)]
+    NameResolution(#[from] resolver::InitError),
+    /// Resources cannot be read, or contradict each other.
+    #[error("failed to load components: {0}")]
+    Components(String),
+    /// A server has no socket.
+    #[error("{0}")]
+    Listen(String),
+    /// The app's address is none.
+    #[error("failed to open the app channel: {0}")]
+    AppChannel(String),
+    /// The end was not graceful; what there was to say has been logged.
+    #[error("the run was cut off")]
+    Forced,
+}
+
+const RUNTIME: &str = "dapr.runtime";
+
+/// Runs a sidecar until somebody asks it to stop, and tells who did.
+///
+/// # Errors
+/// If it cannot start, or does not end within its grace period.
+pub async fn run(
+    settings: &Settings,
+    host: &Host,
+    workers: &Arc<Workers>,
+    stop: &Stop,
+) -> Result<StopCause, RunError> {
+    let health = Health::new();
+    let security = health.target("security-provider");
+    let Some(identity) = security::obtain(settings, stop).await? else {
+        return Ok(stop.requested().await);
+    };
+    security.ready();
+
+    let started = Instant::now();
+    let configuration = Configuration::from_files(&settings.configurations, &Disk, &ProcessEnv)?;
+    if settings.configurations.is_empty() {
+        tracing::info!(target: RUNTIME, "loading default configuration");
+    }
+    let features: Vec<&str> = configuration.features.names().collect();
+    tracing::info!(target: RUNTIME, "Enabled features: {}", features.join(" "));
+    let metadata = metadata(settings, &features);
+    let observers = Observers::start(settings, &configuration, &health).await?;
+    identity.count(&observers.metrics);
+
+    let init = servers::start(settings, &configuration, host, workers, stop, &health, metadata, &observers, &identity);
+    let servers = tokio::select! {
+        servers = init => servers?,
+        cause = stop.requested() => {
+            observers.shut_down().await;
+            return Ok(cause);
+        }
+    };
+    let cause = live(settings, &health, stop, &servers, started).await;
+    shutdown::finish(settings, cause, &health, servers, observers).await?;
+    Ok(cause)
+}
+
+/// From ready servers to the wish to stop: the app is waited for, then watched.
+async fn live(settings: &Settings, health: &Health, stop: &Stop, servers: &Servers, started: Instant) -> StopCause {
+    let running = health.target("runtime");
+    let app = async {
+        app::wait(settings, servers).await;
+        tracing::info!(
+            target: RUNTIME,
+            "dapr initialized. Status: Running. Init Elapsed {}ms",
+            started.elapsed().as_millis()
+        );
+        running.ready();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = app => StopCause::Signal,
+        cause = stop.requested() => cause,
+    }
+}
+
+fn metadata(settings: &Settings, features: &[&str]) -> MetadataStore {
+    MetadataStore::new(SidecarMetadata {
+        id: settings.app_id.to_string(),
+        runtime_version: version::RUNTIME.to_owned(),
+        enabled_features: features.iter().map(|&name| name.to_owned()).collect(),
+        app_connection_properties: app::connection(settings),
+        actor_runtime: Some(ActorRuntime::disabled()),
+        ..SidecarMetadata::default()
+    })
+}

@@ -1,0 +1,156 @@
+//! Metrics and spans of a run, as the Configuration wants them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_config::configuration::{Configuration, Metrics as MetricsSpec};
+use outrigger_config::daprd::Settings;
+use outrigger_config::env::{Env, ProcessEnv};
+use outrigger_identity::tls;
+use outrigger_link::TcpConnect;
+use outrigger_telemetry::metrics::{self, HttpLabels, LabelRule, MetricRule, Metrics, MetricsSettings};
+use outrigger_telemetry::trace::{Network, OtlpSettings, TraceSettings, Tracer};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::{RUNTIME, RunError};
+use crate::health::Health;
+use crate::listen::Listeners;
+
+/// What watches a run.
+#[derive(Debug)]
+pub(crate) struct Observers {
+    pub(crate) metrics: Metrics,
+    pub(crate) tracer: Tracer,
+    server: Option<Server>,
+}
+
+#[derive(Debug)]
+struct Server {
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+const DIAGNOSTICS: &str = "dapr.runtime.diagnostics";
+const CARDINALITY: &str =
+    "The default value for 'spec.metric.http.increasedCardinality' will change to 'false' in Dapr 1.15 or later";
+
+// === impl Observers ===
+
+impl Observers {
+    /// Starts recording, opens the metrics port and the exporters of spans.
+    pub(crate) async fn start(
+        settings: &Settings,
+        configuration: &Configuration,
+        health: &Health,
+    ) -> Result<Self, RunError> {
+        let metrics = recorder(settings, &configuration.metrics);
+        let exporter = health.target("metrics-exporter");
+        let server = match &settings.metrics {
+            Some(server) => {
+                let address = format!("{}:{}", server.address, server.port);
+                let listener = Listeners::one_tcp(&server.address, server.port)
+                    .await
+                    .map_err(|source| RunError::Metrics { address: address.clone(), source })?;
+                tracing::info!(target: RUNTIME, "metrics server started on {address}/");
+                let (stop, stopped) = oneshot::channel();
+                let serving = metrics::serve(listener, metrics.clone(), async {
+                    stopped.await.ok();
+                });
+                Some(Server { stop, task: tokio::spawn(serving) })
+            }
+            None => None,
+        };
+        exporter.ready();
+        metrics.watch_tasks(Handle::current());
+        let tracer = tracer(settings, configuration)?;
+        Ok(Self { metrics, tracer, server })
+    }
+
+    /// Closes the metrics port and flushes the spans.
+    pub(crate) async fn shut_down(self) {
+        self.tracer.shutdown().await;
+        if let Some(server) = self.server {
+            // The server may have ended by itself.
+            server.stop.send(()).ok();
+            server.task.await.ok();
+        }
+    }
+}
+
+fn recorder(settings: &Settings, spec: &MetricsSpec) -> Metrics {
+    tracing::info!(target: DIAGNOSTICS, "{}", spec.spec_line());
+    let settings = metrics_settings(settings, spec);
+    tracing::info!(target: DIAGNOSTICS, "{}", settings.bucket_line());
+    if spec.increased_cardinality().is_none() {
+        tracing::warn!(target: DIAGNOSTICS, "{CARDINALITY}");
+    }
+    Metrics::new(&settings).unwrap_or_else(|error| {
+        tracing::error!(
+            target: RUNTIME,
+            "[INIT_FAILURE]: initialization error occurred for metrics: {error}"
+        );
+        Metrics::disabled()
+    })
+}
+
+fn metrics_settings(settings: &Settings, spec: &MetricsSpec) -> MetricsSettings {
+    let numbers = |bounds: &[i64]| bounds.iter().filter_map(|bound| u64::try_from(*bound).ok()).collect::<Vec<_>>();
+    let workflow = spec.workflow.as_ref();
+    MetricsSettings {
+        enabled: spec.is_enabled(),
+        app_id: settings.app_id.as_arc().clone(),
+        namespace: settings.namespace.variable().into(),
+        http: HttpLabels {
+            increased_cardinality: spec.increased_cardinality().unwrap_or(true),
+            path_matching: spec.path_matching().to_vec(),
+            exclude_verbs: spec.excludes_verbs(),
+        },
+        record_error_codes: spec.records_error_codes(),
+        latency_buckets: spec.latency_distribution_buckets.as_deref().map(numbers),
+        workflow_buckets: workflow.and_then(|workflow| workflow.latency_distribution_buckets.as_deref()).map(numbers),
+        workflow_bucket_unit: workflow
+            .and_then(|workflow| workflow.latency_distribution_units)
+            .unwrap_or(Duration::from_millis(1)),
+        rules: spec
+            .rules
+            .iter()
+            .map(|rule| MetricRule {
+                name: rule.name.clone(),
+                labels: rule
+                    .labels
+                    .iter()
+                    .map(|label| LabelRule {
+                        name: label.name.clone(),
+                        regex: label.regex.iter().map(|(to, pattern)| (to.clone(), pattern.clone())).collect(),
+                    })
+                    .collect(),
+            })
+            .collect(),
+        ..MetricsSettings::default()
+    }
+}
+
+fn tracer(settings: &Settings, configuration: &Configuration) -> Result<Tracer, RunError> {
+    let spec = &configuration.tracing;
+    let mut wanted = TraceSettings {
+        service_name: settings.app_id.to_string(),
+        sampling_rate: spec.sampling_rate.clone(),
+        stdout: spec.stdout,
+        zipkin: Some(spec.zipkin.clone()).filter(|address| !address.is_empty()),
+        otlp: Some(OtlpSettings {
+            endpoint: spec.otel.endpoint.clone(),
+            protocol: spec.otel.protocol.clone(),
+            secure: spec.otel.is_secure,
+            headers: spec.otel.headers.clone(),
+            timeout: spec.otel.timeout,
+        })
+        .filter(|receiver| !receiver.endpoint.is_empty()),
+        ..TraceSettings::default()
+    };
+    wanted.apply_environment(&|name| ProcessEnv.get_filled(name)).map_err(|error| RunError::Tracing(error.to_string()))?;
+    let network = Network { connect: Arc::new(TcpConnect), crypto: tls::provider() };
+    let tracer = Tracer::open(&wanted, &Handle::current(), &network).map_err(|error| RunError::Tracing(error.to_string()))?;
+    tracing::info!(target: RUNTIME, "Dapr trace sampler initialized: {}", tracer.sampler().describe());
+    Ok(tracer)
+}

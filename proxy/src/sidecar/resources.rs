@@ -1,0 +1,64 @@
+//! Resources that a run is started with.
+
+use outrigger_config::daprd::Settings;
+use outrigger_config::env::ProcessEnv;
+use outrigger_config::resources::{
+    Component, Disk, Filter, HttpEndpoint, Loaded, Manifests, Resource, resolve_env_refs,
+};
+
+use super::{RUNTIME, RunError, components};
+use crate::app::AppNetwork;
+use crate::invoke::{EndpointSettings, Endpoints};
+use crate::metadata::{MetadataStore, Named};
+
+/// Loads components, then HTTPEndpoints; what is loaded shows in the metadata.
+pub(super) fn load(settings: &Settings, network: &AppNetwork, metadata: &MetadataStore) -> Result<Endpoints, RunError> {
+    let manifests =
+        Manifests::read(&Disk, &settings.resource_paths).map_err(|error| RunError::Components(error.to_string()))?;
+    tracing::info!(target: RUNTIME, "Loading components…");
+    components::load(&selected::<Component>(settings, &manifests)?)?;
+    tracing::info!(target: RUNTIME, "Waiting for all outstanding components to be processed…");
+    tracing::info!(target: RUNTIME, "All outstanding components processed");
+    tracing::info!(target: RUNTIME, "Loading endpoints…");
+    let endpoints = endpoints(settings, &manifests)?;
+    metadata.update(|metadata| {
+        metadata.http_endpoints = endpoints.iter().map(|endpoint| Named { name: endpoint.name.clone() }).collect();
+    });
+    tracing::info!(target: RUNTIME, "Waiting for all outstanding http endpoints to be processed…");
+    let endpoints = Endpoints::new(&endpoints, network).map_err(|error| RunError::Components(error.to_string()))?;
+    tracing::info!(target: RUNTIME, "All outstanding http endpoints processed");
+    Ok(endpoints)
+}
+
+/// The resources of one kind that are meant for this app.
+fn selected<R: Resource>(settings: &Settings, manifests: &Manifests) -> Result<Vec<R>, RunError> {
+    let Loaded { resources, warnings } = manifests.select::<R>();
+    for warning in warnings {
+        tracing::warn!(target: RUNTIME, "{warning}");
+    }
+    let filter = Filter::new(settings.app_id.as_ref(), &settings.namespace);
+    filter.keep(resources).map_err(|error| RunError::Components(error.to_string()))
+}
+
+fn endpoints(settings: &Settings, manifests: &Manifests) -> Result<Vec<EndpointSettings>, RunError> {
+    let mut endpoints = selected::<HttpEndpoint>(settings, manifests)?;
+    for endpoint in &mut endpoints {
+        resolve_env_refs(HttpEndpoint::KIND, &endpoint.metadata.name, &mut endpoint.headers, &ProcessEnv);
+    }
+    Ok(endpoints.into_iter().map(settings_of).collect())
+}
+
+/// Secret references need a secret store, of which there is none: their values stay empty.
+fn settings_of(endpoint: HttpEndpoint) -> EndpointSettings {
+    let tls = endpoint.client_tls.unwrap_or_default();
+    let text = |value: Option<outrigger_config::resources::PropertyValue>| {
+        value.map(|value| value.text().to_owned()).filter(|text| !text.is_empty())
+    };
+    EndpointSettings {
+        name: endpoint.metadata.name,
+        base_url: endpoint.base_url,
+        headers: endpoint.headers.iter().map(|header| (header.name.clone(), header.value.text().to_owned())).collect(),
+        root_ca: text(tls.root_ca),
+        client_certificate: text(tls.certificate).zip(text(tls.private_key)),
+    }
+}

@@ -1,0 +1,446 @@
+//! The servers of a run, opened in the specified order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use outrigger_config::configuration::{self, Configuration};
+use outrigger_config::daprd::Settings;
+use outrigger_config::env::{self, Env, ProcessEnv};
+use outrigger_config::{Mode, daprd};
+use outrigger_identity::{Identity, tls};
+use outrigger_kit::boolean::is_truthy;
+use outrigger_link::{LinkSettings, PeerSettings, Peers, TcpConnect};
+use outrigger_resolver::{self as resolver, DnsLookup, Resolver};
+use outrigger_svc::{BoxConnection, CallContext, Drain, DrainSignal, Surface};
+use tokio::sync::watch;
+
+use super::app::AppParts;
+use super::observe::Observers;
+use super::security::Security;
+use super::{RUNTIME, RunError, resources};
+use crate::app::{AppChannel, AppNetwork, AppStatus, Dialer, Gate};
+use crate::grpc_api::{ApiLog, GrpcRule, GrpcRules, GrpcSettings};
+use crate::health::{Health, Target};
+use crate::host::Host;
+use crate::http_api::{AllowedOrigins, ApiLogging, ApiRule, ApiRules, Chain, Port, Router};
+use crate::invoke::{InvokerParts, Readiness};
+use crate::listen::{AsyncServe, Listeners};
+use crate::metadata::MetadataStore;
+use crate::pipeline::{self, InternalServer};
+use crate::runtime::{Routers, Runtime, WorkerParts};
+use crate::serve::{ServeGrpc, ServeHttp};
+use crate::stop::Stop;
+use crate::worker::Workers;
+
+/// What runs: the servers by their drains, and what must be closed behind them.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) http: Drain,
+    pub(super) grpc: Drain,
+    pub(super) internal: Drain,
+    pub(super) targets: Targets,
+    pub(super) resolver: Option<Resolver>,
+    pub(super) dialer: Dialer,
+    pub(super) app_status: watch::Sender<AppStatus>,
+}
+
+/// Health targets that go down when closing begins.
+#[derive(Debug)]
+pub(super) struct Targets {
+    pub(super) grpc: Target,
+    pub(super) internal: Target,
+}
+
+/// Serves links of other sidecars, in mTLS if the sidecar has an identity.
+#[derive(Clone)]
+struct ServeInternal {
+    settings: Arc<LinkSettings>,
+    identity: Option<Identity>,
+}
+
+const HTTP: &str = "dapr.runtime.http";
+const GRPC: &str = "dapr.runtime.grpc.api";
+const INTERNAL: &str = "dapr.runtime.grpc.internal";
+const CARDINALITY: &str =
+    "The default value for 'spec.metric.http.increasedCardinality' will change to 'false' in Dapr 1.15 or later";
+
+/// Opens everything, outbound health included. Only the app is still to be waited for.
+#[expect(clippy::too_many_arguments, reason = "these are the parts of a run, and this is where they meet")]
+pub(super) async fn start(
+    settings: &Settings,
+    configuration: &Configuration,
+    host: &Host,
+    workers: &Arc<Workers>,
+    stop: &Stop,
+    health: &Health,
+    metadata: MetadataStore,
+    observers: &Observers,
+    security: &Security,
+) -> Result<Servers, RunError> {
+    let targets = Targets { grpc: health.target("grpc-api-server"), internal: health.target("grpc-internal-server") };
+    let actors = "Actor runtime disabled: api error: code = Unavailable desc = placement service is not configured";
+    tracing::warn!(target: "dapr.runtime.actor", "{actors}. Actors and Workflow APIs will be unavailable");
+    tracing::info!(target: RUNTIME, "{} mode configured", settings.mode.as_str());
+    tracing::info!(target: RUNTIME, "app id: {}", settings.app_id);
+
+    let internal = hold_internal_port(settings, host).await?;
+    let internal_port = internal.addresses().first().map_or(0, SocketAddr::port);
+    let host_address = match settings.loopback_host() {
+        Some(address) => address.to_owned(),
+        None => resolver::host_address(settings.host_address.as_deref())?,
+    };
+    let resolver = name_resolution(settings, configuration, host, &host_address, internal_port)?;
+    let lookup = DnsLookup::from_system().map_err(RunError::AppChannel)?;
+    let network = AppNetwork {
+        lookup: Arc::new(lookup),
+        connect: Arc::new(TcpConnect),
+        crypto: tls::provider(),
+        workers: workers.len(),
+        read_buffer_size: settings.read_buffer_size,
+        metrics: observers.metrics.clone(),
+    };
+    let endpoints = resources::load(settings, &network, &metadata)?;
+    tracing::warn!(target: "dapr.runtime.scheduler.watchhosts", "No scheduler host addresses provided. Scheduler disabled");
+    health.target("scheduler-watch-hosts").ready();
+    let app = AppChannel::open(&settings.app, settings.grpc_message_limit(), &network).map_err(RunError::AppChannel)?;
+    if app.is_none() {
+        tracing::warn!(
+            target: "dapr.runtime.channels",
+            "App channel is not initialized. Did you configure an app-port?"
+        );
+    }
+
+    let link = Arc::new(LinkSettings {
+        max_message_size: settings.grpc_message_limit(),
+        max_header_list: u32::try_from(settings.read_buffer_size.saturating_mul(1024)).unwrap_or(u32::MAX),
+        ..LinkSettings::default()
+    });
+    let peers = PeerSettings {
+        link: LinkSettings::clone(&link),
+        max_idle: settings.connection_idle,
+        purge_every: settings.connection_purge,
+        workers: workers.len(),
+        ..PeerSettings::default()
+    };
+    let peers = Peers::new(peers, security.links(), Arc::new(TcpConnect));
+    let invoker = InvokerParts {
+        app_id: settings.app_id.as_arc().clone(),
+        namespace: settings.namespace.name().into(),
+        peers: forgetting(peers, resolver.clone(), internal_port),
+        resolver: resolver.clone(),
+        internal_port,
+        host_address,
+        host_name: host.name.clone(),
+        endpoints,
+        app_protocol: settings.app.protocol,
+        external_gate: Gate::new(settings.app.max_concurrency),
+        network: network.clone(),
+        ready: Readiness::default(),
+    };
+    let runtime = Arc::new(runtime(settings, configuration, stop, health, metadata, observers, invoker, app));
+    let parts: Arc<[WorkerParts]> = (0..workers.len()).map(|_| runtime.worker()).collect();
+
+    let (http, grpc, internal_drain) = (Drain::new(), Drain::new(), Drain::new());
+    open_grpc(settings, &runtime, &parts, workers, &grpc.signal()).await?;
+    targets.grpc.ready();
+    open_http(settings, configuration, &runtime, &parts, workers, &http.signal()).await?;
+    tracing::info!(
+        target: RUNTIME,
+        "The request body size parameter is: {} bytes",
+        settings.max_body_size
+    );
+    open_internal(internal, &runtime, &parts, workers, &internal_drain.signal(), ServeInternal {
+        settings: link,
+        identity: security.server().cloned(),
+    });
+    targets.internal.ready();
+    runtime.invoker.ready.set();
+    health.open_outbound();
+    Ok(Servers {
+        dialer: network.app_dialer(),
+        runtime,
+        http,
+        grpc,
+        internal: internal_drain,
+        targets,
+        resolver,
+        app_status: watch::Sender::new(AppStatus::Unknown),
+    })
+}
+
+// === impl Servers ===
+
+impl Servers {
+    /// What waits for the app's first healthy moment.
+    pub(super) fn clone_for_app(&self) -> AppParts {
+        AppParts { channel: self.runtime.app.clone(), status: self.app_status.subscribe() }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "these are the parts of a run, and this is where they meet")]
+fn runtime(
+    settings: &Settings,
+    configuration: &Configuration,
+    stop: &Stop,
+    health: &Health,
+    metadata: MetadataStore,
+    observers: &Observers,
+    invoker: InvokerParts,
+    app: Option<AppChannel>,
+) -> Runtime {
+    let api_logging = api_logging(settings, configuration);
+    let api_token: Option<Arc<str>> = settings.api_token.as_deref().map(Into::into);
+    let rules = http_rules(configuration);
+    Runtime {
+        app_id: settings.app_id.as_arc().clone(),
+        namespace: settings.namespace.name().into(),
+        metrics: observers.metrics.clone(),
+        tracer: observers.tracer.clone(),
+        health: health.clone(),
+        metadata,
+        stop: stop.clone(),
+        api_token: api_token.clone(),
+        api_logging,
+        allowed_origins: AllowedOrigins::parse(&settings.allowed_origins),
+        max_body: settings.http_body_limit().map(|limit| limit as u64),
+        http_chain: Chain::default(),
+        routers: Routers {
+            api: Arc::new(Router::new(&rules, Port::Api)),
+            public: Arc::new(Router::new(&rules, Port::Public)),
+        },
+        grpc: GrpcSettings {
+            app_id: settings.app_id.as_arc().clone(),
+            max_message_size: settings.grpc_message_limit(),
+            api_token,
+            rules: Arc::new(grpc_rules(configuration)),
+            log: if api_logging.is_some() { ApiLog::On } else { ApiLog::Off },
+        },
+        invoker,
+        app,
+    }
+}
+
+fn api_logging(settings: &Settings, configuration: &Configuration) -> Option<ApiLogging> {
+    let spec = &configuration.api_logging;
+    settings.api_logging.unwrap_or(spec.enabled).then_some(ApiLogging {
+        obfuscate_urls: spec.obfuscate_urls,
+        omit_health_checks: spec.omit_health_checks,
+    })
+}
+
+fn http_rules(configuration: &Configuration) -> ApiRules {
+    let rules = &configuration.api;
+    fn rule(rule: &configuration::ApiRule) -> ApiRule<'_> {
+        ApiRule { name: &rule.name, version: &rule.version, protocol: &rule.protocol }
+    }
+    ApiRules::new(rules.allowed.iter().map(rule), rules.denied.iter().map(rule))
+}
+
+fn grpc_rules(configuration: &Configuration) -> GrpcRules {
+    let rules = &configuration.api;
+    fn rule(rule: &configuration::ApiRule) -> GrpcRule<'_> {
+        GrpcRule { name: &rule.name, version: &rule.version, protocol: &rule.protocol }
+    }
+    GrpcRules::new(rules.allowed.iter().map(rule), rules.denied.iter().map(rule))
+}
+
+/// Binds the port that other sidecars will be told of; it is served much later.
+async fn hold_internal_port(settings: &Settings, host: &Host) -> Result<Listeners, RunError> {
+    let address = std::slice::from_ref(&settings.internal_grpc_listen_address);
+    let fixed = match settings.internal_grpc_port {
+        Some(port) => Some(port),
+        None => {
+            let folder = host.working_directory.to_string_lossy();
+            let port = daprd::stable_port(settings.app_id.as_ref(), &folder, host.user_id, &host.name);
+            Listeners::one_tcp("127.0.0.1", port).await.is_ok().then_some(port)
+        }
+    };
+    let listeners = Listeners::tcp(address, fixed.unwrap_or(0)).await;
+    listeners.map_err(|error| RunError::Listen(format!("failed to start internal gRPC server: {error}")))
+}
+
+fn name_resolution(
+    settings: &Settings,
+    configuration: &Configuration,
+    host: &Host,
+    host_address: &str,
+    internal_port: u16,
+) -> Result<Option<Resolver>, RunError> {
+    let component = match &configuration.name_resolution {
+        Some(spec) if !spec.component.is_empty() => resolver::Component {
+            name: spec.component.clone(),
+            version: if spec.version.is_empty() { "v1".to_owned() } else { spec.version.clone() },
+            configuration: spec.configuration.clone(),
+        },
+        _ => resolver::Component {
+            name: match settings.mode {
+                Mode::Standalone => "mdns".to_owned(),
+                Mode::Kubernetes => "kubernetes".to_owned(),
+            },
+            version: "v1".to_owned(),
+            configuration: configuration
+                .name_resolution
+                .as_ref()
+                .map_or(serde_json::Value::Null, |spec| spec.configuration.clone()),
+        },
+    };
+    let instance = resolver::Instance {
+        app_id: settings.app_id.to_string(),
+        host_name: host.name.clone(),
+        host_address: host_address.to_owned(),
+        internal_port,
+    };
+    Ok(Some(resolver::start(&component, &instance)?))
+}
+
+/// An address whose link was given up is resolved anew.
+fn forgetting(peers: Peers, resolver: Option<Resolver>, internal_port: u16) -> Peers {
+    match resolver {
+        Some(resolver) => peers.on_discard(move |peer| {
+            resolver.forget(&resolver::Request {
+                app_id: &peer.app_id,
+                namespace: &peer.namespace,
+                port: internal_port,
+            });
+        }),
+        None => peers,
+    }
+}
+
+async fn open_grpc(
+    settings: &Settings,
+    runtime: &Arc<Runtime>,
+    parts: &Arc<[WorkerParts]>,
+    workers: &Arc<Workers>,
+    drain: &DrainSignal,
+) -> Result<(), RunError> {
+    let listeners = api_listeners(settings, settings.grpc_port, "grpc").await?;
+    for name in listeners.names() {
+        tracing::info!(target: GRPC, "gRPC server listening on {name}");
+    }
+    tell_grpc_middleware(runtime, GRPC);
+    let where_to = running_on(settings, settings.grpc_port);
+    let serve = ServeGrpc::new(settings.read_buffer_size);
+    listeners.accept(workers, drain, |worker| pipeline::api_grpc(runtime, &parts[worker]), serve);
+    tracing::info!(target: RUNTIME, "API gRPC server is running on {where_to}");
+    Ok(())
+}
+
+async fn open_http(
+    settings: &Settings,
+    configuration: &Configuration,
+    runtime: &Arc<Runtime>,
+    parts: &Arc<[WorkerParts]>,
+    workers: &Arc<Workers>,
+    drain: &DrainSignal,
+) -> Result<(), RunError> {
+    let listeners = api_listeners(settings, settings.http_port, "http").await?;
+    if configuration.metrics.increased_cardinality().is_none() {
+        tracing::warn!(target: HTTP, "{CARDINALITY}");
+    }
+    if let Some(limit) = settings.http_body_limit() {
+        tracing::info!(target: HTTP, "Enabled max body size HTTP middleware with size {limit} bytes");
+    }
+    if runtime.tracer.is_on() {
+        tracing::info!(target: HTTP, "Enabled tracing HTTP middleware");
+    }
+    if runtime.metrics.is_enabled() {
+        tracing::info!(target: HTTP, "Enabled metrics HTTP middleware");
+    }
+    for name in listeners.names() {
+        tracing::info!(target: HTTP, "HTTP server listening on {name}");
+    }
+    let h2c = !ProcessEnv.get(env::DAPR_HTTP_DISABLE_H2C).is_some_and(|value| is_truthy(&value));
+    let serve = ServeHttp::new(Surface::Api, settings.read_buffer_size, h2c);
+    listeners.accept(workers, drain, |worker| pipeline::api_http(runtime, &parts[worker]), serve);
+    if let Some(port) = settings.public_port {
+        let address = std::slice::from_ref(&settings.public_listen_address);
+        let listeners = Listeners::tcp(address, port).await.map_err(|error| RunError::Listen(error.to_string()))?;
+        for name in listeners.names() {
+            tracing::info!(target: HTTP, "HTTP server listening on {name}");
+        }
+        let serve = ServeHttp::new(Surface::Public, settings.read_buffer_size, false);
+        listeners.accept(workers, drain, |_| pipeline::public_http(runtime), serve);
+    }
+    tracing::info!(target: RUNTIME, "HTTP server is running on {}", running_on(settings, settings.http_port));
+    Ok(())
+}
+
+fn open_internal(
+    listeners: Listeners,
+    runtime: &Arc<Runtime>,
+    parts: &Arc<[WorkerParts]>,
+    workers: &Arc<Workers>,
+    drain: &DrainSignal,
+    serve: ServeInternal,
+) {
+    for name in listeners.names() {
+        tracing::info!(target: INTERNAL, "gRPC server listening on pre-bound {name}");
+    }
+    tell_grpc_middleware(runtime, INTERNAL);
+    let port = listeners.addresses().first().map_or(0, SocketAddr::port);
+    listeners.accept(workers, drain, |worker| pipeline::internal(runtime, &parts[worker]), serve);
+    tracing::info!(target: RUNTIME, "Internal gRPC server is running on :{port}");
+}
+
+async fn api_listeners(settings: &Settings, port: u16, name: &str) -> Result<Listeners, RunError> {
+    let listeners = match &settings.unix_domain_socket {
+        Some(folder) => {
+            let file = format!("dapr-{}-{name}.socket", settings.app_id);
+            Listeners::unix(&Path::new(folder).join(file))
+        }
+        None => Listeners::tcp(&settings.api_listen_addresses, port).await,
+    };
+    listeners.map_err(|error| RunError::Listen(error.to_string()))
+}
+
+fn running_on(settings: &Settings, port: u16) -> String {
+    match settings.unix_domain_socket {
+        Some(_) => "a Unix Domain Socket".to_owned(),
+        None => format!("port {port}"),
+    }
+}
+
+fn tell_grpc_middleware(runtime: &Runtime, scope: &'static str) {
+    if runtime.tracer.is_on() {
+        tracing::info!(target: "dapr", scope, "Enabled gRPC tracing middleware");
+    }
+    if runtime.metrics.is_enabled() {
+        tracing::info!(target: "dapr", scope, "Enabled gRPC metrics middleware");
+    }
+}
+
+// === impl ServeInternal ===
+
+impl AsyncServe<InternalServer> for ServeInternal {
+    fn serve(
+        &self,
+        server: InternalServer,
+        connection: BoxConnection,
+        remote: Option<SocketAddr>,
+        drain: DrainSignal,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let settings = Arc::clone(&self.settings);
+        let config = self.identity.as_ref().map(Identity::server_config);
+        async move {
+            let context = CallContext { surface: Surface::Internal, remote, peer: None };
+            let Some(config) = config else {
+                return outrigger_link::serve(connection, settings, context, server, drain).await;
+            };
+            let stream = match tls::accept(config, connection).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::debug!(target: INTERNAL, "refused a connection: {error}");
+                    return;
+                }
+            };
+            let session = stream.get_ref().1;
+            let Some(peer) = tls::peer_id(session) else { return };
+            tracing::debug!(target: INTERNAL, "Accepted a connection from {peer} over {}", tls::describe(session));
+            let context = CallContext { peer: Some(peer.to_string().into()), ..context };
+            outrigger_link::serve(stream, settings, context, server, drain).await;
+        }
+    }
+}
