@@ -41,6 +41,8 @@ pub use generated::dapr::proto::scheduler::v1 as scheduler;
 pub use generated::dapr::proto::sentry::v1 as sentry;
 pub use generated::dapr::proto::workflows::v1 as workflows;
 pub use generated::google::rpc;
+/// Decoder of messages, for those who read the bytes of a call themselves.
+pub use tonic_prost::ProstDecoder;
 
 /// The service between workflow workers and the sidecar, and the records that workflows keep.
 ///
