@@ -13,6 +13,8 @@ pub(crate) mod client;
 mod config;
 pub(crate) mod dial;
 mod gate;
+mod grpc;
+mod grpc_connection;
 mod h2c;
 pub(crate) mod http;
 pub(crate) mod pool;
@@ -49,6 +51,7 @@ use self::pool::PoolSettings;
 pub(crate) use self::config::{AppConfig, EntityConfig, Reentrancy, load_app_config};
 pub(crate) use self::dial::{Dialer, Origin};
 pub(crate) use self::gate::{Gate, Slot};
+pub(crate) use self::grpc::GrpcApp;
 pub(crate) use self::probe::{AppStatus, Probe, ProbeFailure, ProbeSettings, watch_health};
 
 pub(crate) use self::tls::system_roots;
@@ -77,9 +80,9 @@ pub(crate) struct AppNetwork {
 }
 
 /// The probe of an app that speaks HTTP: `GET` of a path, good if the answer is 2xx.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct HttpProbe {
-    channel: AppChannel,
+    app: HttpApp,
     path: String,
     metrics: Metrics,
 }
@@ -93,6 +96,7 @@ struct App {
 #[derive(Debug)]
 enum Transport {
     Http(HttpApp),
+    Grpc(GrpcApp),
 }
 
 /// Idle connections of all workers together.
@@ -103,34 +107,42 @@ const PROBE_BODY: usize = 64 << 10;
 // === impl AppChannel ===
 
 impl AppChannel {
-    /// A channel to an app that speaks HTTP, without a connection yet; none if there is no app port.
+    /// A channel without a connection yet; none if there is no app port.
+    ///
+    /// `max_message_size` is the limit of gRPC messages in bytes.
     ///
     /// # Errors
-    /// If the app's address is none.
-    pub(crate) fn open(settings: &AppSettings, network: &AppNetwork) -> Result<Option<Self>, String> {
+    /// If the app's address or its token cannot be used.
+    pub(crate) fn open(
+        settings: &AppSettings,
+        max_message_size: usize,
+        network: &AppNetwork,
+    ) -> Result<Option<Self>, String> {
         if settings.port == 0 {
             return Ok(None);
         }
-        let gate = Gate::new(settings.max_concurrency);
-        let tls = matches!(settings.protocol, AppProtocol::Https | AppProtocol::Grpcs);
-        let base =
-            Base::of_app(&settings.channel_address, settings.port, tls).map_err(|error| error.to_string())?;
-        let version = match settings.protocol {
-            AppProtocol::H2c => HttpVersion::H2c,
-            _ => HttpVersion::Http1,
-        };
-        let token = settings
-            .api_token
-            .as_deref()
-            .map(HeaderValue::from_str)
-            .transpose();
+        let protocol = settings.protocol;
+        let tls = matches!(protocol, AppProtocol::Https | AppProtocol::Grpcs);
+        let base = Base::of_app(&settings.channel_address, settings.port, tls);
+        let base = base.map_err(|error| error.to_string())?;
+        let token = settings.api_token.as_deref().map(HeaderValue::from_str).transpose();
         let token = token.map_err(|_| "the app's API token is no header value".to_owned())?;
-        let client = Client::new(&base, version, network.app_dialer(), network.pool_settings());
-        let app = HttpApp::new(base, gate.clone(), token, network.metrics.clone(), client);
-        Ok(Some(Self(Arc::new(App {
-            gate,
-            transport: Transport::Http(app),
-        }))))
+        let gate = Gate::new(settings.max_concurrency);
+        let metrics = network.metrics.clone();
+        let transport = match protocol {
+            AppProtocol::Grpc | AppProtocol::Grpcs => {
+                let (origin, dialer) = (base.origin, network.grpc_dialer());
+                let app = GrpcApp::new(origin, dialer, gate.clone(), token, max_message_size, metrics);
+                Transport::Grpc(app)
+            }
+            AppProtocol::Http | AppProtocol::Https | AppProtocol::H2c => {
+                let version =
+                    if protocol == AppProtocol::H2c { HttpVersion::H2c } else { HttpVersion::Http1 };
+                let client = Client::new(&base, version, network.app_dialer(), network.pool_settings());
+                Transport::Http(HttpApp::new(base, gate.clone(), token, metrics, client))
+            }
+        };
+        Ok(Some(Self(Arc::new(App { gate, transport }))))
     }
 
     /// A channel for another worker: the same gate, connections of its own.
@@ -138,6 +150,7 @@ impl AppChannel {
     pub(crate) fn for_worker(&self) -> Self {
         let transport = match &self.0.transport {
             Transport::Http(app) => Transport::Http(app.for_worker()),
+            Transport::Grpc(app) => Transport::Grpc(app.clone()),
         };
         Self(Arc::new(App {
             gate: self.0.gate.clone(),
@@ -156,6 +169,7 @@ impl AppChannel {
         }
         match &self.0.transport {
             Transport::Http(app) => app.invoke(call, trace).await,
+            Transport::Grpc(app) => app.invoke(call, trace).await,
         }
     }
 
@@ -163,6 +177,22 @@ impl AppChannel {
     #[must_use]
     pub(crate) fn is_http(&self) -> bool {
         matches!(self.0.transport, Transport::Http(_))
+    }
+
+    /// The app as one that speaks gRPC, if it does.
+    #[must_use]
+    pub(crate) fn grpc(&self) -> Option<&GrpcApp> {
+        match &self.0.transport {
+            Transport::Http(_) => None,
+            Transport::Grpc(app) => Some(app),
+        }
+    }
+
+    /// Keeps a connection to a gRPC app open until the future is dropped; ends at once for an HTTP app.
+    pub(crate) async fn keep_warm(&self) {
+        if let Some(app) = self.grpc() {
+            app.keep_warm().await;
+        }
     }
 
     /// The gate before the app.
@@ -174,11 +204,10 @@ impl AppChannel {
     /// The probe of the app's health; `path` concerns HTTP apps only.
     #[must_use]
     pub(crate) fn probe(&self, path: &str, metrics: Metrics) -> Box<dyn Probe> {
-        Box::new(HttpProbe {
-            channel: self.clone(),
-            path: path.to_owned(),
-            metrics,
-        })
+        match &self.0.transport {
+            Transport::Http(app) => Box::new(HttpProbe { app: app.for_worker(), path: path.to_owned(), metrics }),
+            Transport::Grpc(app) => Box::new(app.clone()),
+        }
     }
 
     /// Asks an HTTP app something on the sidecar's own account; none for a gRPC app.
@@ -187,7 +216,7 @@ impl AppChannel {
         path: &'static str,
         app_id: HeaderValue,
     ) -> Result<Option<::http::Response<AnswerBody>>, String> {
-        let Transport::Http(app) = &self.0.transport;
+        let Transport::Http(app) = &self.0.transport else { return Ok(None) };
         let mut headers = HeaderMap::with_capacity(3);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(HeaderName::from_static("dapr-app-id"), app_id);
@@ -201,8 +230,12 @@ impl AppNetwork {
     /// Opens connections to the app, whose certificate is not looked at.
     #[must_use]
     pub(crate) fn app_dialer(&self) -> Dialer {
-        self.dialer()
-            .with_tls(Tls::of(unverified(&self.crypto, &["http/1.1"])))
+        self.dialer().with_tls(Tls::of(unverified(&self.crypto, &[])))
+    }
+
+    /// The same for an app that speaks gRPC.
+    fn grpc_dialer(&self) -> Dialer {
+        self.dialer().with_tls(Tls::of(unverified(&self.crypto, &["h2"])))
     }
 
     pub(crate) fn dialer(&self) -> Dialer {
@@ -231,9 +264,9 @@ impl fmt::Debug for AppNetwork {
 
 impl HttpProbe {
     async fn status(&self) -> Result<u16, ProbeFailure> {
-        let Transport::Http(app) = &self.channel.0.transport;
         let failed = |error: &dyn fmt::Display| ProbeFailure::Network(error.to_string());
-        let response = app
+        let response = self
+            .app
             .get(&self.path, HeaderMap::new())
             .await
             .map_err(|error| failed(&error))?;

@@ -65,7 +65,7 @@ pub(crate) fn settings(port: u16) -> AppSettings {
 
 /// A channel to the app on this port.
 pub(crate) fn channel(port: u16) -> AppChannel {
-    AppChannel::open(&settings(port), &network(Metrics::disabled()))
+    AppChannel::open(&settings(port), 4 << 20, &network(Metrics::disabled()))
         .unwrap()
         .unwrap()
 }

@@ -130,7 +130,7 @@ async fn the_apps_token_goes_with_every_call() {
         api_token: Some("secret".to_owned()),
         ..settings(address.port())
     };
-    let channel = AppChannel::open(&settings, &network(Metrics::disabled()))
+    let channel = AppChannel::open(&settings, 4 << 20, &network(Metrics::disabled()))
         .unwrap()
         .unwrap();
     let seen = seen(
@@ -151,7 +151,7 @@ async fn an_app_that_speaks_http2_gets_the_same_request() {
         protocol: AppProtocol::H2c,
         ..settings(address.port())
     };
-    let channel = AppChannel::open(&settings, &network(Metrics::disabled()))
+    let channel = AppChannel::open(&settings, 4 << 20, &network(Metrics::disabled()))
         .unwrap()
         .unwrap();
     for _ in 0..2 {
@@ -248,7 +248,7 @@ async fn a_place_among_the_calls_in_flight_is_kept_until_the_body_is_read() {
         max_concurrency: std::num::NonZeroUsize::new(1),
         ..settings(address.port())
     };
-    let first = AppChannel::open(&settings, &network(Metrics::disabled()))
+    let first = AppChannel::open(&settings, 4 << 20, &network(Metrics::disabled()))
         .unwrap()
         .unwrap();
     let second = first.for_worker();
@@ -286,7 +286,7 @@ async fn calls_are_counted_with_what_came_of_them() {
     })
     .unwrap();
     let address = start_app(echo).await;
-    let channel = AppChannel::open(&settings(address.port()), &network(metrics.clone()))
+    let channel = AppChannel::open(&settings(address.port()), 4 << 20, &network(metrics.clone()))
         .unwrap()
         .unwrap();
     seen(&channel, call(Verb::GET, "hello", "", &[])).await;
