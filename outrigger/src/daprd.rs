@@ -129,12 +129,16 @@ pub(crate) fn refuse(error: &FlagError) -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
+fn fatal(message: &str) -> ExitCode {
+    fatal_in(RUNTIME, message)
+}
+
 /// Logs the last line; a log that could not be started is replaced by a plain one on stdout.
-pub(crate) fn fatal(message: &str) -> ExitCode {
+pub(crate) fn fatal_in(scope: &'static str, message: &str) -> ExitCode {
     let plain = LogSettings { instance: Host::current().name, version: version::LOG.to_owned(), ..LogSettings::default() };
     // An error here says that the log is there already, as it should be.
     log::init(&plain).ok();
-    log::fatal(RUNTIME, message);
+    log::fatal(scope, message);
     ExitCode::FAILURE
 }
 
