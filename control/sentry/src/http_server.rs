@@ -72,6 +72,7 @@ where
     let service = service_fn(|request| ready(Ok::<_, Infallible>(handler(&request))));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        .title_case_headers(true)
         .header_read_timeout(PATIENCE)
         .serve_connection(TokioIo::new(stream), service);
     listen::drive(connection, signal).await;

@@ -1,17 +1,22 @@
 //! The one call of the certificate authority: `SignCertificate`.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::HeaderValue;
+use http_body_util::BodyExt;
+use hyper::body::Frame;
 use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use outrigger_api::sentry::ca_server::{Ca, CaServer};
 use outrigger_api::sentry::{SignCertificateRequest, SignCertificateResponse};
 use outrigger_identity::spiffe::SpiffeId;
 use outrigger_identity::tls;
-use outrigger_svc::DrainSignal;
+use outrigger_svc::{DrainSignal, Service};
 use outrigger_telemetry::metrics::Metrics;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -131,10 +136,24 @@ async fn serve_connection(
         Ok(Err(error)) => return tracing::debug!(target: SCOPE, "TLS handshake failed: {error}"),
         Err(_) => return tracing::debug!(target: SCOPE, "TLS handshake timed out"),
     };
+    let answer = service_fn(move |request| {
+        let answer = service.clone().call(request);
+        async { Ok::<_, Infallible>(answer.await?.map(|body| body.map_frame(with_message))) }
+    });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        .serve_connection(TokioIo::new(stream), answer);
     listen::drive(connection, signal).await;
+}
+
+/// Clients see a message in the trailers even when it is empty.
+fn with_message(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        trailers
+            .entry(Status::GRPC_MESSAGE)
+            .or_insert(HeaderValue::from_static(""));
+    }
+    frame
 }
 
 /// Puts tokens into the answer if the authority issues any: one for all audiences, and one for each.

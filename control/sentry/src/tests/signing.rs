@@ -46,6 +46,13 @@ async fn a_workload_gets_a_certificate_that_its_peers_believe() {
 }
 
 #[tokio::test]
+async fn trailers_have_a_message_even_if_there_is_nothing_to_say() {
+    let lab = Lab::start("", &[]).await;
+    let response = lab.client().await.sign_certificate(request()).await.unwrap();
+    assert_eq!(response.metadata().get("grpc-message").unwrap(), "");
+}
+
+#[tokio::test]
 async fn requests_fail_with_the_specified_code_and_text() {
     let lab = Lab::start("", &[]).await;
     let with = |change: fn(&mut SignCertificateRequest)| {

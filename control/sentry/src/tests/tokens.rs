@@ -21,8 +21,8 @@ async fn tokens_come_with_certificates_and_their_keys_are_published() {
     let oidc = lab.handle.addresses().oidc.unwrap();
     let (head, jwks) = get_plain(oidc, "/jwks.json").await;
     assert!(
-        head.contains("content-type: application/json")
-            && head.contains("cache-control: public, max-age=3600")
+        head.contains("Content-Type: application/json")
+            && head.contains("Cache-Control: public, max-age=3600")
     );
     assert_eq!(jwks, lab.file("jwks.json"));
     let (_, discovery) = get_plain(oidc, "/.well-known/openid-configuration").await;
