@@ -83,7 +83,7 @@ impl IdentityDirectory {
         for (name, contents) in files {
             write_file(&folder.join(name), contents)?;
         }
-        self.switch_to(folder)?;
+        self.switch_to(&folder)?;
         Ok(())
     }
 
@@ -98,14 +98,14 @@ impl IdentityDirectory {
         Ok(folder)
     }
 
-    fn switch_to(&mut self, folder: PathBuf) -> io::Result<()> {
+    fn switch_to(&mut self, folder: &Path) -> io::Result<()> {
         let new_link = self.sibling("", ".new");
         match fs::remove_file(&new_link) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => symlink(&folder, &new_link)?,
+            _ => symlink(folder, &new_link)?,
         }
         fs::rename(&new_link, &self.link)?;
-        if let Some(previous) = self.current.replace(folder.clone())
+        if let Some(previous) = self.current.replace(folder.to_owned())
             && previous != folder
         {
             fs::remove_dir_all(previous)?;

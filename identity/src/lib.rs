@@ -21,6 +21,8 @@ pub mod csr;
 pub mod der;
 mod directory;
 #[cfg(test)]
+mod fake_sentry;
+#[cfg(test)]
 mod fixtures;
 mod identity;
 pub mod jwt;

@@ -187,3 +187,6 @@ async fn sleep_until(moment: SystemTime, clock: &dyn Clock) {
         tokio::time::sleep(left.min(LOOK_INTERVAL)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

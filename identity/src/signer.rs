@@ -201,7 +201,7 @@ mod tests {
             signer.verify_chain_of_trust(&chain, later),
             Err(SignedError::Chain(_))
         ));
-        let stranger = Signer::new(signer.svids.clone(), Authority::new().anchors());
+        let stranger = Signer::new(signer.svids, Authority::new().anchors());
         assert!(stranger.verify_chain_of_trust(&chain, leaf.not_before()).is_err());
     }
 

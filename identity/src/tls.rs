@@ -157,7 +157,9 @@ where
         return Err(HandshakeError::OldVersion);
     }
     let acceptor = TlsAcceptor::from(config);
-    let stream = acceptor.accept_with(io, |connection| opening.feed(connection)).await?;
+    let stream = acceptor
+        .accept_with(io, |connection| opening.feed(connection))
+        .await?;
     if speaks_h2(stream.get_ref().1) {
         Ok(stream)
     } else {
@@ -189,8 +191,13 @@ pub fn describe(connection: &CommonState) -> String {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
         _ => "TLS",
     };
-    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("?");
-    let group = connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
+    let suite = connection
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str())
+        .unwrap_or("?");
+    let group = connection
+        .negotiated_key_exchange_group()
+        .and_then(|group| group.name().as_str());
     format!("{version}, {suite}, {}", group.unwrap_or("?"))
 }
 

@@ -19,6 +19,9 @@ pub enum HandshakeError {
     /// The peer agreed on no protocol.
     #[error("credentials: cannot check peer: missing selected ALPN property")]
     NoAlpn,
+    /// The peer speaks a version of TLS before 1.2.
+    #[error("tls: client offered only unsupported versions")]
+    OldVersion,
     /// The peer does not speak TLS.
     #[error("tls: first record does not look like a TLS handshake")]
     NotTls,

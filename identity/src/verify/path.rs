@@ -18,7 +18,7 @@ const MAX_SIGNATURE_CHECKS: u32 = 100;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// No chain of signatures leads to an anchor.
-    #[error("x509: certificate signed by unknown authority{}", hint(.0.as_ref()))]
+    #[error("x509: certificate signed by unknown authority{}", hint(.0.as_deref()))]
     UnknownAuthority(Option<Box<Suspect>>),
     /// A certificate on the path is no longer valid.
     #[error("x509: certificate has expired or is not yet valid: current time {} is after {}", rfc3339(*.now), rfc3339(*.not_after))]
@@ -251,7 +251,7 @@ fn check_in_force(certificate: &Certificate, now: SystemTime) -> Result<(), Path
     }
 }
 
-fn hint(suspect: Option<&Box<Suspect>>) -> String {
+fn hint(suspect: Option<&Suspect>) -> String {
     suspect.map_or_else(String::new, |suspect| {
         format!(
             " (possibly because of \"{}\" while trying to verify candidate authority certificate \"{}\")",
