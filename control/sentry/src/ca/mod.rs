@@ -94,10 +94,10 @@ impl Authority {
         let mut made = Stored::default();
         let key_id = settings.jwt.as_ref().and_then(|jwt| jwt.key_id.as_deref());
 
-        let (bundle, stored_jwt) = match &stored.bundle {
+        let bundle = match &stored.bundle {
             Some(text) => {
                 tracing::info!(target: SCOPE, "Root and issuer certs found: using credentials from store");
-                (Bundle::load(text, now)?, stored.jwt.as_ref())
+                Bundle::load(text, now)?
             }
             None => {
                 tracing::info!(target: SCOPE, "Root and issuer certs not found: generating self signed CA");
@@ -110,10 +110,11 @@ impl Authority {
                 )
                 .map_err(CaError::Generate)?;
                 made.bundle = Some(bundle.to_text().map_err(BundleError::from)?);
-                (bundle, None)
+                bundle
             }
         };
-        let material = match (stored_jwt, &settings.jwt) {
+        let material = match (&stored.jwt, &settings.jwt) {
+            // Checked even if tokens are off; kept even if the bundle is new: others may know its keys.
             (Some(text), _) => Some(JwtMaterial::load(text, key_id)?),
             (None, Some(_)) => {
                 let material = JwtMaterial::generate(key_id)?;

@@ -420,3 +420,42 @@ fn a_workload_holds_its_own_key_and_id() {
     );
     assert_eq!(signed.to_pem(), [leaf.to_pem(), issuer.to_pem()].concat());
 }
+
+#[test]
+fn keys_for_tokens_are_made_in_pairs_and_kept() {
+    let scratch = Scratch::new();
+    let with_tokens = || AuthoritySettings {
+        jwt: Some(Jwt {
+            issuer: None,
+            signing_algorithm: "RS256".to_owned(),
+            key_id: None,
+            ttl: DAY,
+        }),
+        ..settings(scratch.path())
+    };
+    let now = SystemTime::now();
+    let read = |name: &str| std::fs::read(scratch.path().join(name)).unwrap();
+    Authority::open(settings(scratch.path()), now).unwrap();
+    let anchors = read("ca.crt");
+    assert!(Authority::open(with_tokens(), now).unwrap().is_generated());
+    assert_eq!(read("ca.crt"), anchors, "the bundle stays");
+    let key = read("jwt.key");
+
+    std::fs::remove_file(scratch.path().join("ca.crt")).unwrap();
+    assert!(Authority::open(with_tokens(), now).unwrap().is_generated());
+    assert_ne!(read("ca.crt"), anchors);
+    assert_eq!(read("jwt.key"), key, "a new bundle does not replace the keys");
+
+    std::fs::remove_file(scratch.path().join("jwks.json")).unwrap();
+    assert!(Authority::open(with_tokens(), now).unwrap().is_generated());
+    assert_ne!(read("jwt.key"), key, "half a pair is none");
+
+    std::fs::write(scratch.path().join("jwks.json"), "").unwrap();
+    let off = Authority::open(settings(scratch.path()), now)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        off.starts_with("failed to get CA bundle: failed to parse JWKS: "),
+        "{off}"
+    );
+}
