@@ -1,7 +1,7 @@
 //! Reaching a peer.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use http::Uri;
@@ -50,6 +50,10 @@ pub(super) async fn dial(
                 let io = io.map_err(|error| {
                     unavailable(&format!("transport: authentication handshake failed: {error}"))
                 })?;
+                let session = io.get_ref().1;
+                if let Some(id) = tls::peer_id(session) {
+                    tracing::debug!(target: super::LOG, "Connected to {id} over {}", tls::describe(session));
+                }
                 Link::connect(io, Arc::clone(&peer.address), settings).await
             }
         }
@@ -104,9 +108,12 @@ impl Connect for TcpConnect {
 /// Tries the addresses of a name in turn, from a random one on.
 async fn connect_by_name(address: &str) -> io::Result<TcpStream> {
     let no_such_host = || io::Error::from(io::ErrorKind::NotFound);
-    let mut addresses: Vec<SocketAddr> = lookup_host(address).await.map_err(|_| no_such_host())?.collect();
+    let mut addresses: Vec<SocketAddr> = match loopback(address) {
+        Some(port) => vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()],
+        None => lookup_host(address).await.map_err(|_| no_such_host())?.collect(),
+    };
     let mut last = no_such_host();
-    if !addresses.is_empty() {
+    if !addresses.is_empty() && loopback(address).is_none() {
         let start = fastrand::usize(..addresses.len());
         addresses.rotate_left(start);
     }
@@ -119,9 +126,24 @@ async fn connect_by_name(address: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
+/// The port of an address whose host is `localhost` or below it: such names never leave the machine (RFC 6761
+/// section 6.3), whatever the system's resolver makes of them.
+fn loopback(address: &str) -> Option<u16> {
+    let (host, port) = address.rsplit_once(':')?;
+    let last = host.trim_end_matches('.').rsplit('.').next()?;
+    last.eq_ignore_ascii_case("localhost").then(|| port.parse().ok())?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_below_localhost_stay_on_the_machine() {
+        assert_eq!(loopback("nodeapp.localhost:50002"), Some(50002));
+        assert_eq!(loopback("LOCALHOST.:1"), Some(1));
+        assert_eq!(loopback("localhost.example:1"), None);
+    }
 
     #[test]
     fn failures_read_as_in_the_reference() {
