@@ -14,6 +14,8 @@ use crate::paint::{bold, cyan, dim, green, heading, progress};
 use crate::report;
 
 const CALLS_EACH_WAY: usize = 100;
+/// Sentry insists on a Configuration, even if it says nothing.
+const SENTRY: &str = "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: sentry}\nspec: {mtls: {enabled: true}}\n";
 
 pub(crate) async fn run() -> Result<()> {
     tokio::select! {
@@ -252,6 +254,7 @@ impl Authority {
         let directory = Directory::new()?;
         let credentials = directory.path().join("credentials");
         std::fs::create_dir(&credentials)?;
+        let configuration = directory.write("sentry.yaml", SENTRY)?;
         let (port, health) = (free_port()?, free_port()?);
         let process = Program::outrigger("sentry")?
             .flag("port", port)
@@ -261,6 +264,7 @@ impl Authority {
             .flag("metrics-port", free_port()?)
             .flag("metrics-listen-address", "127.0.0.1")
             .flag("issuer-credentials", credentials.display())
+            .flag("config", configuration.display())
             .start()?;
         until("the certificate authority", async || {
             http::get(format!("http://127.0.0.1:{health}/healthz"))
