@@ -253,10 +253,9 @@ impl Seeker {
             .registry
             .live(&app_id)
             .ok_or_else(|| ResolveError::NotFound(Arc::clone(&app_id)))?;
-        // The search ended at the first answer; this one finds the other instances.
-        if self.refresh.send(app_id).await.is_err() {
-            return Err(ResolveError::Closed);
-        }
+        // The search ended at the first answer; this one finds the other instances. Where the line is
+        // full the next round finds them.
+        self.refresh.try_send(app_id).ok();
         Ok(live)
     }
 
