@@ -1,7 +1,5 @@
 //! Trust anchors: the roots that every chain must end in, whatever its trust domain.
 
-mod watch;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +8,8 @@ use bytes::Bytes;
 
 use crate::certificate::{Certificate, CertificateError};
 use crate::pem;
+
+mod watch;
 
 pub use watch::AnchorWatch;
 

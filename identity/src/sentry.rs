@@ -3,9 +3,6 @@
 //! Each request makes a new key, opens a connection that verifies the authority and shows no certificate, and
 //! closes it again. Source: specification: identity 6.3.
 
-mod dial;
-mod token;
-
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -30,6 +27,9 @@ use crate::tls;
 use crate::verify::Expect;
 use dial::{Dialer, Link};
 use token::TokenSource;
+
+mod dial;
+mod token;
 
 pub use dial::{ConnectError, DialError};
 pub use token::TokenError;

@@ -10,10 +10,6 @@
 //!
 //! Names of hosts are never compared; what counts is the SPIFFE id. Source: specification: identity 3.
 
-mod error;
-mod opening;
-mod verifier;
-
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
@@ -31,6 +27,10 @@ use crate::spiffe::SpiffeId;
 use crate::svid::SvidSource;
 use crate::verify::{Expect, leaf_id};
 use opening::Opening;
+
+mod error;
+mod opening;
+mod verifier;
 
 pub use error::HandshakeError;
 pub use verifier::PeerVerifier;

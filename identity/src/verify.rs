@@ -4,9 +4,6 @@
 //! valid signatures from the leaf to an anchor that is itself still valid.
 //! Source: X509-SVID 5, RFC 5280 6.1, specification: identity 4.
 
-mod constraints;
-mod path;
-
 use std::time::SystemTime;
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -15,6 +12,9 @@ use rustls_pki_types::CertificateDer;
 use crate::anchors::TrustAnchors;
 use crate::certificate::{Certificate, CertificateError};
 use crate::spiffe::{SpiffeId, SpiffeIdError};
+
+mod constraints;
+mod path;
 
 pub use path::PathError;
 

@@ -1,23 +1,17 @@
-use std::future::Future;
-use std::io::Cursor;
-
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose};
-use rustls::crypto::{SupportedKxGroup, aws_lc_rs::kx_group};
-use rustls::server::Acceptor;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    AlertDescription, CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, SignatureScheme,
-    SupportedProtocolVersion,
-};
+use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::anchors::TrustAnchors;
-use crate::authority::{APP, Authority, Leaf, SENTRY, unknown_critical_extension};
+use crate::authority::{APP, Authority, Leaf, SENTRY};
 use crate::identity::Identity;
 use crate::key::KeyType;
 use crate::svid::Svid;
+
+mod hello;
+mod refusals;
 
 type ClientStream = tokio_rustls::client::TlsStream<DuplexStream>;
 type ServerStream = tokio_rustls::server::TlsStream<DuplexStream>;
@@ -82,24 +76,6 @@ fn client_showing(
     finish_client(config)
 }
 
-/// What a client sees of a server's refusal: the alert, whenever it comes.
-async fn alert_at(client: ClientConfig, server: &Identity) -> (Option<AlertDescription>, String) {
-    let (near, far) = link();
-    let refusal = async { accept(server.server_config(), far).await.unwrap_err().to_string() };
-    let see = async {
-        let error = match connect(Arc::new(client), "10.0.0.1", near).await {
-            Err(error) => error,
-            Ok(mut stream) => HandshakeError::from(stream.read_u8().await.unwrap_err()),
-        };
-        match error {
-            HandshakeError::Alert(alert) => Some(alert),
-            _ => None,
-        }
-    };
-    let (refusal, alert) = tokio::join!(refusal, see);
-    (alert, refusal)
-}
-
 /// Lets a message cross in each direction.
 async fn talk(server: &mut ServerStream, client: &mut ClientStream) {
     assert_eq!(say(client, server, b"ping").await, *b"ping");
@@ -148,6 +124,10 @@ async fn two_sidecars_learn_who_the_other_is() {
         client.get_ref().1.negotiated_key_exchange_group().unwrap().name(),
         NamedGroup::X25519MLKEM768
     );
+    assert_eq!(
+        describe(client.get_ref().1),
+        "TLS 1.3, TLS13_AES_128_GCM_SHA256, X25519MLKEM768"
+    );
 }
 
 #[tokio::test]
@@ -174,166 +154,6 @@ async fn every_kind_of_key_can_be_at_either_end() {
 }
 
 #[tokio::test]
-async fn bad_clients_see_bad_certificate() {
-    let leaf = Leaf::default;
-    let rows: [(&str, Leaf, &str); 12] = [
-        ("no URI", Leaf { uris: &[], ..leaf() }, "no URI SAN"),
-        (
-            "two URIs",
-            Leaf {
-                uris: &[APP, OTHER],
-                ..leaf()
-            },
-            "more than one URI SAN",
-        ),
-        (
-            "https URI",
-            Leaf {
-                uris: &["https://public/ns/default/myapp"],
-                ..leaf()
-            },
-            "scheme is missing or invalid",
-        ),
-        (
-            "upper case",
-            Leaf {
-                uris: &["spiffe://PUBLIC/ns/default/myapp"],
-                ..leaf()
-            },
-            "trust domain characters",
-        ),
-        (
-            "no path",
-            Leaf {
-                uris: &["spiffe://public"],
-                ..leaf()
-            },
-            "path is missing",
-        ),
-        (
-            "expired",
-            Leaf {
-                valid: -3600..-60,
-                ..leaf()
-            },
-            "certificate has expired",
-        ),
-        (
-            "not yet valid",
-            Leaf {
-                valid: 60..3600,
-                ..leaf()
-            },
-            "not yet valid",
-        ),
-        (
-            "unknown critical extension",
-            Leaf {
-                change: |params| params.custom_extensions.push(unknown_critical_extension()),
-                ..leaf()
-            },
-            "unhandled critical extension",
-        ),
-        (
-            "keyCertSign",
-            Leaf {
-                change: |params| params.key_usages.push(KeyUsagePurpose::KeyCertSign),
-                ..leaf()
-            },
-            "KeyCertSign",
-        ),
-        (
-            "cRLSign",
-            Leaf {
-                change: |params| params.key_usages.push(KeyUsagePurpose::CrlSign),
-                ..leaf()
-            },
-            "KeyCrlSign",
-        ),
-        (
-            "CA:TRUE",
-            Leaf {
-                change: make_authority,
-                ..leaf()
-            },
-            "CA flag set to true",
-        ),
-        (
-            "no EKU, two URIs",
-            Leaf {
-                uris: &[OTHER, APP],
-                change: no_usage,
-                ..leaf()
-            },
-            "more than one",
-        ),
-    ];
-    let authority = Authority::new();
-    let server = identity(&authority, &[OTHER]);
-    for version in [&TLS12, &TLS13] {
-        for (kind, leaf, reason) in &rows {
-            let (alert, refusal) = alert_at(client_with(&authority, leaf, version), &server).await;
-            assert_eq!(
-                alert,
-                Some(AlertDescription::BadCertificate),
-                "{kind} {version:?}"
-            );
-            assert!(refusal.contains(reason), "{kind}: {refusal}");
-        }
-    }
-}
-
-fn make_authority(params: &mut CertificateParams) {
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-}
-
-fn no_usage(params: &mut CertificateParams) {
-    params.extended_key_usages.clear();
-}
-
-#[tokio::test]
-async fn clients_of_strangers_see_bad_certificate() {
-    let (ours, theirs) = (Authority::new(), Authority::new());
-    let server = identity(&ours, &[OTHER]);
-    for version in [&TLS12, &TLS13] {
-        let (chain, key) = theirs.chain(&Leaf::default());
-        let stranger = client_showing(chain, &key, &ours, version);
-        let (mut chain, key) = ours.chain(&Leaf::default());
-        chain.truncate(1);
-        let without_issuer = client_showing(chain, &key, &ours, version);
-        for client in [stranger, without_issuer] {
-            let (alert, refusal) = alert_at(client, &server).await;
-            assert_eq!(alert, Some(AlertDescription::BadCertificate));
-            assert!(
-                refusal.contains("certificate signed by unknown authority"),
-                "{refusal}"
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_own_its_certificate_is_refused() {
-    let authority = Authority::new();
-    let server = identity(&authority, &[OTHER]);
-    let (chain, _) = authority.chain(&Leaf::default());
-    let (_, another_key) = authority.chain(&Leaf::default());
-    for version in [&TLS12, &TLS13] {
-        let thief = client_showing(chain.clone(), &another_key, &authority, version);
-        let (alert, _) = alert_at(thief, &server).await;
-        assert_eq!(alert, Some(AlertDescription::DecryptError));
-    }
-}
-
-#[tokio::test]
-async fn a_client_without_a_certificate_is_told_to_bring_one() {
-    let authority = Authority::new();
-    let server = identity(&authority, &[OTHER]);
-    let (alert, _) = alert_at(open_client(&authority.anchors(), Expect::Any), &server).await;
-    assert_eq!(alert, Some(AlertDescription::CertificateRequired));
-}
-
-#[tokio::test]
 async fn a_client_that_sends_its_root_too_is_welcome() {
     let authority = Authority::new();
     let server = identity(&authority, &[OTHER]);
@@ -342,61 +162,6 @@ async fn a_client_that_sends_its_root_too_is_welcome() {
     let client = client_showing(chain, &key, &authority, &TLS13);
     let (server, client) = handshake(server.server_config(), Arc::new(client)).await;
     talk(&mut server.unwrap(), &mut client.unwrap()).await;
-}
-
-#[tokio::test]
-async fn a_client_that_speaks_no_h2_is_dropped_without_a_word() {
-    let authority = Authority::new();
-    let server = identity(&authority, &[OTHER]);
-    for version in [&TLS12, &TLS13] {
-        let mut client = client_with(&authority, &Leaf::default(), version);
-        client.alpn_protocols.clear();
-        let (near, far) = link();
-        let refuse = async { accept(server.server_config(), far).await.unwrap_err() };
-        let see = async {
-            let connector = TlsConnector::from(Arc::new(client));
-            let mut stream = connector.connect(server_name("10.0.0.1"), near).await.unwrap();
-            let mut heard = Vec::new();
-            // The end comes without a farewell, which some call an error; what counts is that nothing was said.
-            drop(stream.read_to_end(&mut heard).await);
-            heard
-        };
-        let (refusal, heard) = tokio::join!(refuse, see);
-        assert!(matches!(refusal, HandshakeError::NoAlpn));
-        assert_eq!(heard, b"");
-    }
-}
-
-#[tokio::test]
-async fn a_server_that_speaks_no_h2_is_left() {
-    let authority = Authority::new();
-    let (caller, callee) = (identity(&authority, &[APP]), identity(&authority, &[OTHER]));
-    let mut config = ServerConfig::clone(&callee.server_config());
-    config.alpn_protocols.clear();
-    let (_, client) = handshake(Arc::new(config), caller.client_config(Expect::Any)).await;
-    assert_eq!(
-        client.unwrap_err().to_string(),
-        "credentials: cannot check peer: missing selected ALPN property"
-    );
-}
-
-#[tokio::test]
-async fn a_client_refuses_a_server_that_is_somebody_else() {
-    let authority = Authority::new();
-    let (caller, callee) = (identity(&authority, &[APP]), identity(&authority, &[OTHER]));
-    let sentry = Expect::Exact(SpiffeId::parse(SENTRY).unwrap());
-    let rows = [
-        (sentry, format!("unexpected ID \"{OTHER}\"")),
-        (app("third"), format!("unexpected SPIFFE ID: \"{OTHER}\"")),
-    ];
-    for (expect, text) in rows {
-        let (server, client) = handshake(callee.server_config(), caller.client_config(expect)).await;
-        assert_eq!(client.unwrap_err().to_string(), text);
-        assert_eq!(
-            server.unwrap_err().to_string(),
-            "remote error: tls: bad certificate"
-        );
-    }
 }
 
 #[tokio::test]
@@ -457,175 +222,6 @@ async fn no_session_is_resumed() {
         talk(&mut server, &mut client).await;
         assert_eq!(client.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
     }
-}
-
-/// Our provider with other groups.
-fn provider_with(groups: &[&'static dyn SupportedKxGroup]) -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider {
-        kx_groups: groups.to_vec(),
-        ..CryptoProvider::clone(&provider())
-    })
-}
-
-#[tokio::test]
-async fn a_peer_that_knows_only_x25519_costs_no_extra_round_trip() {
-    let authority = Authority::new();
-    let (caller, callee) = (identity(&authority, &[APP]), identity(&authority, &[OTHER]));
-    let server = ServerConfig::builder_with_provider(provider_with(&[kx_group::X25519]))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(callee.svids().clone()));
-    let server = Arc::new(finish_server(server));
-    let (_, client) = handshake(server, caller.client_config(Expect::Any)).await;
-    assert_eq!(
-        client.unwrap().get_ref().1.handshake_kind(),
-        Some(HandshakeKind::Full)
-    );
-
-    let verifier = PeerVerifier::new(authority.anchors(), Expect::Any);
-    let client = ClientConfig::builder_with_provider(provider_with(&[kx_group::X25519]))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(caller.svids().clone()));
-    let client = Arc::new(finish_client(client));
-    let (_, client) = handshake(callee.server_config(), client).await;
-    assert_eq!(
-        client.unwrap().get_ref().1.handshake_kind(),
-        Some(HandshakeKind::Full)
-    );
-}
-
-#[tokio::test]
-async fn a_hello_may_come_in_many_pieces() {
-    let authority = Authority::new();
-    let (caller, callee) = (identity(&authority, &[APP]), identity(&authority, &[OTHER]));
-    let (near, far) = duplex(7);
-    let (server, client) = tokio::join!(
-        accept(callee.server_config(), far),
-        connect(caller.client_config(app("other")), "10.0.0.1", near)
-    );
-    talk(&mut server.unwrap(), &mut client.unwrap()).await;
-}
-
-/// The first flight of a client that dials `host`.
-async fn hello_to(host: &str) -> rustls::server::Accepted {
-    let authority = Authority::new();
-    let caller = identity(&authority, &[APP]);
-    let (near, mut far) = link();
-    let dial = connect(caller.client_config(Expect::Any), host, near);
-    let hear = async {
-        let mut acceptor = Acceptor::default();
-        let mut bytes = [0; 4096];
-        loop {
-            let count = far.read(&mut bytes).await.unwrap();
-            acceptor.read_tls(&mut Cursor::new(&bytes[..count])).unwrap();
-            if let Ok(Some(accepted)) = acceptor.accept() {
-                return accepted;
-            }
-        }
-    };
-    either(dial, hear).await
-}
-
-/// Drives both, and returns what the second one yields.
-async fn either<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> B {
-    tokio::pin!(first, second);
-    tokio::select! {
-        biased;
-        result = &mut second => result,
-        _ = &mut first => second.await,
-    }
-}
-
-#[tokio::test]
-async fn the_hello_offers_what_peers_expect() {
-    let accepted = hello_to("sentry.example").await;
-    let hello = accepted.client_hello();
-    assert_eq!(hello.server_name(), Some("sentry.example"));
-    let protocols: Vec<_> = hello.alpn().unwrap().collect();
-    assert_eq!(protocols, [b"h2"]);
-    assert_eq!(
-        hello.signature_schemes(),
-        [
-            SignatureScheme::RSA_PSS_SHA256,
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-            SignatureScheme::ED25519,
-            SignatureScheme::RSA_PSS_SHA384,
-            SignatureScheme::RSA_PSS_SHA512,
-            SignatureScheme::RSA_PKCS1_SHA256,
-            SignatureScheme::RSA_PKCS1_SHA384,
-            SignatureScheme::RSA_PKCS1_SHA512,
-            SignatureScheme::ECDSA_NISTP384_SHA384,
-            SignatureScheme::ECDSA_NISTP521_SHA512,
-        ]
-    );
-    assert_eq!(
-        hello.named_groups().unwrap(),
-        [
-            NamedGroup::X25519MLKEM768,
-            NamedGroup::secp256r1MLKEM768,
-            NamedGroup::X25519,
-            NamedGroup::secp256r1,
-            NamedGroup::secp384r1,
-        ]
-    );
-    assert_eq!(
-        hello.cipher_suites()[..3],
-        [
-            CipherSuite::TLS13_AES_128_GCM_SHA256,
-            CipherSuite::TLS13_AES_256_GCM_SHA384,
-            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
-        ]
-    );
-}
-
-#[tokio::test]
-async fn only_dns_names_are_sent_to_servers() {
-    for (host, sent) in [
-        ("localhost", Some("localhost")),
-        ("dapr-sentry.ns.svc.", Some("dapr-sentry.ns.svc")),
-        ("10.0.0.1", None),
-        ("[::1]", None),
-        ("::1", None),
-        ("not a name", None),
-    ] {
-        assert_eq!(hello_to(host).await.client_hello().server_name(), sent, "{host}");
-    }
-}
-
-#[tokio::test]
-async fn a_server_that_speaks_plain_http2_is_recognised() {
-    let authority = Authority::new();
-    let caller = identity(&authority, &[APP]);
-    let (near, mut far) = link();
-    far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
-    let error = connect(caller.client_config(Expect::Any), "10.0.0.1", near)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "tls: first record does not look like a TLS handshake"
-    );
-}
-
-#[tokio::test]
-async fn tls_1_1_is_refused_by_its_version() {
-    let authority = Authority::new();
-    let server = identity(&authority, &[OTHER]);
-    let (mut near, far) = link();
-    let mut hello = vec![1, 0, 0, 43, 3, 2];
-    hello.extend([7; 32]);
-    hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0, 0, 0]);
-    let record = [&[22, 3, 1, 0, u8::try_from(hello.len()).unwrap()], &hello[..]].concat();
-    near.write_all(&record).await.unwrap();
-    let refused = accept(server.server_config(), far).await;
-    assert!(refused.is_err());
-    let mut answer = [0; 7];
-    near.read_exact(&mut answer).await.unwrap();
-    assert_eq!(answer[5..], [2, 70], "fatal, protocol_version");
 }
 
 #[tokio::test]
