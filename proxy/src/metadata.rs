@@ -129,6 +129,7 @@ pub(crate) struct SubscriptionRule {
 /// Where a subscription came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
+#[allow(dead_code, reason = "subscriptions are shown once there is pub/sub")]
 pub(crate) enum SubscriptionKind {
     /// Not known.
     #[default]
@@ -206,6 +207,7 @@ pub(crate) struct ActorRuntime {
 /// How far the actor runtime is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
+#[allow(dead_code, reason = "actors run once there is a placement service")]
 pub(crate) enum ActorRuntimeStatus {
     /// Hosted actors were not registered yet.
     #[default]

@@ -14,9 +14,8 @@ mod config;
 pub(crate) mod dial;
 mod gate;
 mod grpc;
-mod grpc_connection;
 mod h2c;
-pub(crate) mod http;
+pub(crate) mod http_app;
 pub(crate) mod pool;
 mod probe;
 pub(crate) mod request;
@@ -31,8 +30,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::CONTENT_TYPE;
-use ::http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use outrigger_config::daprd::{AppProtocol, AppSettings};
 use outrigger_link::codec::V1;
 use outrigger_link::{CallError, Invocation, Reply, Status, code};
@@ -45,13 +44,13 @@ use tokio::time::Instant;
 
 use self::base::Base;
 use self::client::{AnswerBody, Client, HttpVersion};
-use self::http::HttpApp;
+use self::http_app::HttpApp;
 use self::pool::PoolSettings;
 
-pub(crate) use self::config::{AppConfig, EntityConfig, Reentrancy, load_app_config};
+pub(crate) use self::config::load_app_config;
 pub(crate) use self::dial::{Dialer, Origin};
-pub(crate) use self::gate::{Gate, Slot};
-pub(crate) use self::grpc::GrpcApp;
+pub(crate) use self::gate::Gate;
+pub(crate) use self::grpc::{GrpcApp, broken};
 pub(crate) use self::probe::{AppStatus, Probe, ProbeFailure, ProbeSettings, watch_health};
 
 pub(crate) use self::tls::system_roots;
@@ -128,17 +127,17 @@ impl AppChannel {
         let token = settings.api_token.as_deref().map(HeaderValue::from_str).transpose();
         let token = token.map_err(|_| "the app's API token is no header value".to_owned())?;
         let gate = Gate::new(settings.max_concurrency);
-        let metrics = network.metrics.clone();
+        let (dialer, metrics) = (network.app_dialer(protocol), network.metrics.clone());
         let transport = match protocol {
             AppProtocol::Grpc | AppProtocol::Grpcs => {
-                let (origin, dialer) = (base.origin, network.grpc_dialer());
+                let origin = base.origin;
                 let app = GrpcApp::new(origin, dialer, gate.clone(), token, max_message_size, metrics);
                 Transport::Grpc(app)
             }
             AppProtocol::Http | AppProtocol::Https | AppProtocol::H2c => {
                 let version =
                     if protocol == AppProtocol::H2c { HttpVersion::H2c } else { HttpVersion::Http1 };
-                let client = Client::new(&base, version, network.app_dialer(), network.pool_settings());
+                let client = Client::new(&base, version, dialer, network.pool_settings());
                 Transport::Http(HttpApp::new(base, gate.clone(), token, metrics, client))
             }
         };
@@ -215,7 +214,7 @@ impl AppChannel {
         &self,
         path: &'static str,
         app_id: HeaderValue,
-    ) -> Result<Option<::http::Response<AnswerBody>>, String> {
+    ) -> Result<Option<http::Response<AnswerBody>>, String> {
         let Transport::Http(app) = &self.0.transport else { return Ok(None) };
         let mut headers = HeaderMap::with_capacity(3);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -227,15 +226,11 @@ impl AppChannel {
 // === impl AppNetwork ===
 
 impl AppNetwork {
-    /// Opens connections to the app, whose certificate is not looked at.
+    /// Opens connections to an app of this protocol, whose certificate is not looked at.
     #[must_use]
-    pub(crate) fn app_dialer(&self) -> Dialer {
-        self.dialer().with_tls(Tls::of(unverified(&self.crypto, &[])))
-    }
-
-    /// The same for an app that speaks gRPC.
-    fn grpc_dialer(&self) -> Dialer {
-        self.dialer().with_tls(Tls::of(unverified(&self.crypto, &["h2"])))
+    pub(crate) fn app_dialer(&self, protocol: AppProtocol) -> Dialer {
+        let alpn: &[&str] = if protocol == AppProtocol::Grpcs { &["h2"] } else { &[] };
+        self.dialer().with_tls(Tls::of(unverified(&self.crypto, alpn)))
     }
 
     pub(crate) fn dialer(&self) -> Dialer {

@@ -89,6 +89,7 @@ pub(crate) async fn watch_health(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let outcome = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             outcome = async {
                 ticks.tick().await;

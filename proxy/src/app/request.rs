@@ -73,7 +73,9 @@ impl Prepared {
         let uri = uri_of(base, &path, &extension.query)?;
         let mut headers = metadata.to_http_headers(trace);
         set_content_type(&mut headers, &content_type, &type_url)?;
-        headers.extend(extra.iter().cloned());
+        for (name, value) in extra {
+            headers.insert(name.clone(), value.clone());
+        }
         set_trace(&mut headers, trace);
         if let Some(token) = api_token {
             headers.insert(API_TOKEN, token.clone());

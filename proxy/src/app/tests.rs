@@ -1,10 +1,11 @@
 use std::time::Duration;
 
-use ::http::{Response, StatusCode};
+use http::{Response, StatusCode};
 use outrigger_link::{HttpExtension, Verb};
 use outrigger_svc::Body;
 use outrigger_telemetry::metrics::MetricsSettings;
 
+use super::config::AppConfig;
 use super::testing::{channel, echo, network, settings, start_app, streamed, text};
 use super::*;
 

@@ -54,6 +54,10 @@ pub(crate) enum MiddlewareFuture<F> {
 
 impl Chain {
     /// Replaces the handlers; requests in flight keep theirs.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "called when middleware components are loaded")
+    )]
     pub(crate) fn replace(&self, handlers: Vec<Arc<dyn HttpMiddleware>>) {
         self.0.store(Arc::new(handlers));
     }

@@ -30,6 +30,8 @@ mod router;
 mod routes;
 mod rules;
 mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 mod token;
 mod trace;
 
@@ -38,7 +40,7 @@ pub(crate) use cors::{AllowedOrigins, Cors};
 pub(crate) use limit::BodyLimit;
 pub(crate) use log::{ApiLogging, LogCalls};
 pub(crate) use measure::Measure;
-pub(crate) use middleware::{Chain, HttpMiddleware, Next, UserMiddleware};
+pub(crate) use middleware::{Chain, UserMiddleware};
 pub(crate) use open::Open;
 pub(crate) use rescue::Rescue;
 pub(crate) use router::{Port, Router};
@@ -46,3 +48,6 @@ pub(crate) use routes::{RouteParts, Routes, ShutdownHook, ShutdownKind};
 pub(crate) use rules::{ApiRule, ApiRules};
 pub(crate) use token::RequireToken;
 pub(crate) use trace::Trace;
+
+#[cfg(test)]
+mod tests;

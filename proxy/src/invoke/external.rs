@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use super::clients::{Clients, Redirects};
 use crate::app::base::Base;
 use crate::app::client::HttpVersion;
-use crate::app::http::{content_length, reply};
+use crate::app::http_app::{content_length, reply};
 use crate::app::request::Prepared;
 use crate::app::{AppNetwork, Gate, Tls, system_roots, unverified};
 

@@ -9,12 +9,14 @@
 //! Source: specification, service invocation.
 
 mod clients;
+mod entry;
 mod external;
-mod http;
 mod known;
 mod outcome;
 mod status_json;
 mod target;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -34,10 +36,10 @@ use self::external::External;
 use self::known::{Known, KnownTargets};
 use crate::app::{AppChannel, AppNetwork, Gate};
 
-pub(crate) use self::external::{EndpointError, EndpointSettings, Endpoints};
-pub(crate) use self::http::HttpInvoke;
+pub(crate) use self::entry::HttpInvoke;
+pub(crate) use self::external::{EndpointSettings, Endpoints};
 pub(crate) use self::target::Target;
-pub(crate) use self::target::{TargetId, TargetIdError};
+pub(crate) use self::target::TargetId;
 
 /// One worker's dispatcher of calls; cheap to clone.
 #[derive(Clone, Debug)]
