@@ -5,6 +5,10 @@
 //!
 //! Source: specification, service invocation 12.3 and gRPC API 7.
 
+mod connection;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,15 +19,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use http_body_util::BodyExt;
 use outrigger_api::{Any, common, rpc};
 use outrigger_link::{CallError, Invocation, Metadata, Reply, ReplyStatus, Status, Text, code};
-use outrigger_svc::{Body, BoxFuture, Request, Response};
+use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response};
 use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::TraceContext;
 use prost::Message;
 use tokio::time::Instant;
 
+use self::connection::Connections;
 use super::dial::{Dialer, Origin};
 use super::gate::Gate;
-use super::grpc_connection::Connections;
 use super::probe::{Probe, ProbeFailure};
 use crate::grpc_api::{PREFIX, framed};
 
@@ -76,7 +80,15 @@ impl GrpcApp {
         let authority = Authority::try_from(origin.authority()).expect("a host and a port are an authority");
         let scheme = if origin.tls { Scheme::HTTPS } else { Scheme::HTTP };
         let connections = Connections::new(origin, dialer);
-        Self(Arc::new(Shared { authority, scheme, connections, gate, api_token, max_message_size, metrics }))
+        Self(Arc::new(Shared {
+            authority,
+            scheme,
+            connections,
+            gate,
+            api_token,
+            max_message_size,
+            metrics,
+        }))
     }
 
     /// Opens the connection, and opens it again whenever it ends, until the future is dropped.
@@ -90,12 +102,23 @@ impl GrpcApp {
     /// If the app is unhealthy or the body of the call breaks off.
     pub(crate) async fn invoke(&self, call: Invocation, trace: &TraceContext) -> Result<Reply, CallError> {
         let slot = self.0.gate.enter().await?;
-        let Invocation { method, http, content_type, type_url, metadata, body, .. } = call;
+        let Invocation {
+            method,
+            http,
+            content_type,
+            type_url,
+            metadata,
+            body,
+            ..
+        } = call;
         let mut headers = metadata.to_grpc_metadata(trace);
         self.add_token(&mut headers);
         let mut message = common::InvokeRequest {
             method: method.as_str().to_owned(),
-            data: Some(Any { type_url: type_url.as_str().to_owned(), value: Bytes::new() }),
+            data: Some(Any {
+                type_url: type_url.as_str().to_owned(),
+                value: Bytes::new(),
+            }),
             content_type: content_type.as_str().to_owned(),
             http_extension: http.map(|http| common::HttpExtension {
                 verb: http.verb.0,
@@ -137,14 +160,25 @@ impl GrpcApp {
     async fn unary(&self, method: &'static str, headers: HeaderMap, message: &impl Message) -> Answer {
         let began = Instant::now();
         let sent = message.encoded_len();
-        let answer = self.call(method, headers, message).await.unwrap_or_else(Answer::failed);
+        let answer = self
+            .call(method, headers, message)
+            .await
+            .unwrap_or_else(Answer::failed);
         let received = answer.message.as_ref().map_or(0, |message| message.len() as u64);
         let code = answer.status.code;
-        self.0.metrics.grpc_client().record(method, code, sent as u64, received, began.elapsed());
+        self.0
+            .metrics
+            .grpc_client()
+            .record(method, code, sent as u64, received, began.elapsed());
         answer
     }
 
-    async fn call(&self, method: &'static str, headers: HeaderMap, message: &impl Message) -> Result<Answer, Status> {
+    async fn call(
+        &self,
+        method: &'static str,
+        headers: HeaderMap,
+        message: &impl Message,
+    ) -> Result<Answer, Status> {
         let limit = self.0.max_message_size;
         let length = message.encoded_len();
         if length > limit {
@@ -156,7 +190,9 @@ impl GrpcApp {
         *request.uri_mut() = Uri::from(PathAndQuery::from_static(method));
         *request.headers_mut() = headers;
         request.headers_mut().insert(CONTENT_TYPE, GRPC_PROTO);
-        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+        request
+            .headers_mut()
+            .insert(TE, HeaderValue::from_static("trailers"));
         let response = self.forward(request).await?;
         Answer::read(response, limit).await
     }
@@ -180,7 +216,11 @@ impl GrpcApp {
             Err(_) => Status::new(code::DEADLINE_EXCEEDED, "context deadline exceeded"),
         };
         self.0.metrics.health_probes().grpc(status.code, began.elapsed());
-        if status.code == code::OK { Ok(()) } else { Err(ProbeFailure::Call(status.to_string())) }
+        if status.code == code::OK {
+            Ok(())
+        } else {
+            Err(ProbeFailure::Call(status.to_string()))
+        }
     }
 }
 
@@ -199,19 +239,29 @@ impl Probe for GrpcApp {
 impl Answer {
     /// The answer to a call that failed on its way.
     fn failed(status: Status) -> Self {
-        Self { headers: HeaderMap::new(), trailers: HeaderMap::new(), status, message: None }
+        Self {
+            headers: HeaderMap::new(),
+            trailers: HeaderMap::new(),
+            status,
+            message: None,
+        }
     }
 
     /// Reads an answer to its end.
     async fn read(response: Response, limit: usize) -> Result<Self, Status> {
         let (head, mut body) = response.into_parts();
         if let Some(status) = Status::from_trailers(&head.headers) {
-            return Ok(Self { headers: HeaderMap::new(), trailers: head.headers, status, message: None });
+            return Ok(Self {
+                headers: HeaderMap::new(),
+                trailers: head.headers,
+                status,
+                message: None,
+            });
         }
         let mut received = BytesMut::new();
         let mut trailers = HeaderMap::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Status::unavailable(format!("error reading from server: {error}")))?;
+            let frame = frame.map_err(|error| broken(&error))?;
             match frame.into_data() {
                 Ok(data) => {
                     received.extend_from_slice(&data);
@@ -222,12 +272,24 @@ impl Answer {
         }
         let missing = || Status::internal("server closed the stream without sending trailers");
         let status = Status::from_trailers(&trailers).ok_or_else(missing)?;
-        let message = (status.code == code::OK).then(|| unframed(received.freeze())).transpose()?;
-        Ok(Self { headers: head.headers, trailers, status, message })
+        let message = (status.code == code::OK)
+            .then(|| unframed(received.freeze()))
+            .transpose()?;
+        Ok(Self {
+            headers: head.headers,
+            trailers,
+            status,
+            message,
+        })
     }
 
     fn into_reply(self) -> Reply {
-        let Self { headers, trailers, mut status, message } = self;
+        let Self {
+            headers,
+            trailers,
+            mut status,
+            message,
+        } = self;
         let message = match message.map(common::InvokeResponse::decode) {
             None => common::InvokeResponse::default(),
             Some(Ok(message)) => message,
@@ -253,6 +315,14 @@ impl Answer {
     }
 }
 
+/// The status of a call whose answer breaks off.
+pub(crate) fn broken(error: &BoxError) -> Status {
+    match error.downcast_ref::<Status>() {
+        Some(status) => status.clone(),
+        None => Status::unavailable(format!("error reading from server: {error}")),
+    }
+}
+
 /// Reads a body up to `limit` bytes; of a longer one the length only.
 async fn collect(mut body: Body, limit: usize) -> Result<Collected, CallError> {
     let mut collected = BytesMut::new();
@@ -269,7 +339,11 @@ async fn collect(mut body: Body, limit: usize) -> Result<Collected, CallError> {
             collected.extend_from_slice(&data);
         }
     }
-    Ok(if length > limit { Collected::TooLong(length) } else { Collected::Whole(collected.freeze()) })
+    Ok(if length > limit {
+        Collected::TooLong(length)
+    } else {
+        Collected::Whole(collected.freeze())
+    })
 }
 
 /// Encoded length of a request whose value has `length` bytes and is not in the message.
@@ -287,7 +361,9 @@ fn too_large(length: usize, limit: usize) -> Status {
 
 /// Refuses a message by its prefix.
 fn check_length(received: &[u8], limit: usize) -> Result<(), Status> {
-    let Some([_, length @ ..]) = received.first_chunk::<PREFIX>() else { return Ok(()) };
+    let Some([_, length @ ..]) = received.first_chunk::<PREFIX>() else {
+        return Ok(());
+    };
     let length = u32::from_be_bytes(*length) as usize;
     if length > limit {
         let text = format!("grpc: received message larger than max ({length} vs. {limit})");
@@ -299,10 +375,14 @@ fn check_length(received: &[u8], limit: usize) -> Result<(), Status> {
 /// The one message of a unary answer.
 fn unframed(mut received: Bytes) -> Result<Bytes, Status> {
     let Some([flag, length @ ..]) = received.first_chunk::<PREFIX>().copied() else {
-        return Err(Status::internal("cardinality violation: received no response message from non-server-streaming RPC"));
+        return Err(Status::internal(
+            "cardinality violation: received no response message from non-server-streaming RPC",
+        ));
     };
     if flag != 0 {
-        return Err(Status::internal("grpc: compressed flag set with identity or empty encoding"));
+        return Err(Status::internal(
+            "grpc: compressed flag set with identity or empty encoding",
+        ));
     }
     received.advance(PREFIX);
     if received.len() != u32::from_be_bytes(length) as usize {
@@ -314,5 +394,9 @@ fn unframed(mut received: Bytes) -> Result<Bytes, Status> {
 /// The details of an encoded `google.rpc.Status`, each as an encoded `google.protobuf.Any`.
 fn details(encoded: &Bytes) -> Vec<Bytes> {
     let status = rpc::Status::decode(encoded.clone()).unwrap_or_default();
-    status.details.iter().map(|detail| detail.encode_to_vec().into()).collect()
+    status
+        .details
+        .iter()
+        .map(|detail| detail.encode_to_vec().into())
+        .collect()
 }

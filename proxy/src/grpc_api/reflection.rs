@@ -34,14 +34,21 @@ struct Servers {
 impl Reflection {
     /// Reflection that lists these services and itself, and knows every message of the contracts.
     pub(crate) fn of(services: &'static [&'static str]) -> Self {
-        Self { services, servers: Arc::default() }
+        Self {
+            services,
+            servers: Arc::default(),
+        }
     }
 
     /// Answers a call of one of [`METHODS`].
     pub(crate) fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, Infallible>> {
         let servers = self.servers.get_or_init(|| Servers::of(self.services));
         let [v1, _] = METHODS;
-        let service = if request.uri().path() == v1 { &servers.v1 } else { &servers.v1alpha };
+        let service = if request.uri().path() == v1 {
+            &servers.v1
+        } else {
+            &servers.v1alpha
+        };
         Box::pin(service.clone().oneshot(request))
     }
 }

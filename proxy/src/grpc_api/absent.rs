@@ -1,0 +1,203 @@
+//! How the API answers where no component or service stands behind an operation.
+//!
+//! These are the answers of a sidecar that was started without them: the checks that come first come first
+//! here, too.
+
+use std::time::Duration;
+
+use futures_util::stream;
+use outrigger_api::runtime as api;
+use outrigger_error::Error;
+use tonic::{Response, Status, Streaming};
+
+use super::Backend;
+use super::dapr::{Answer, DaprApi};
+
+/// A stream of answers that never begins.
+pub(super) type Never<T> = stream::Empty<Result<T, Status>>;
+
+/// Makes the error of a job operation from the app id, the namespace and the cause.
+pub(super) type JobError = fn(String, String, String) -> Error;
+
+/// Time that a client has to send the first message of a cryptographic stream.
+const FIRST_MESSAGE: Duration = Duration::from_secs(5);
+const NO_SCHEDULER: &str = "scheduler clients are disabled";
+
+// === impl DaprApi ===
+
+impl<B: Backend> DaprApi<B> {
+    pub(super) fn no_state<T>(&self, store: String) -> Answer<T> {
+        self.fail(&Error::StateStoreNotConfigured {
+            store,
+            app_id: self.backend.app_id().to_owned(),
+        })
+    }
+
+    pub(super) fn no_pubsub<T>(&self, pubsub: String) -> Answer<T> {
+        self.fail(&match pubsub.as_str() {
+            "" => Error::PubsubNameEmpty,
+            _ => Error::PubsubNotFound {
+                pubsub,
+                metadata: [].into(),
+            },
+        })
+    }
+
+    pub(super) async fn no_topic_events<T>(
+        &self,
+        mut events: Streaming<api::SubscribeTopicEventsRequestAlpha1>,
+    ) -> Answer<T> {
+        use api::subscribe_topic_events_request_alpha1::SubscribeTopicEventsRequestType as Kind;
+        let first = events.message().await?.unwrap_or_default();
+        let Some(Kind::InitialRequest(initial)) = first.subscribe_topic_events_request_type else {
+            return Err(Status::unknown("initial request is required"));
+        };
+        if initial.pubsub_name.is_empty() {
+            return Err(Status::unknown("pubsubName is required"));
+        }
+        if initial.topic.is_empty() {
+            return Err(Status::unknown("topic is required"));
+        }
+        self.no_pubsub(initial.pubsub_name)
+    }
+
+    pub(super) fn no_binding<T>(&self, binding: String) -> Answer<T> {
+        let cause = format!("couldn't find output binding {binding}");
+        self.fail(&Error::OutputBinding { binding, cause })
+    }
+
+    pub(super) fn no_lock<T>(&self, request: api::TryLockRequest) -> Answer<T> {
+        if request.expiry_in_seconds <= 0 {
+            return self.fail(&Error::LockExpiry(request.store_name));
+        }
+        self.fail(&Error::LockStoreNotConfigured)
+    }
+
+    pub(super) async fn no_actor_events<T>(
+        &self,
+        mut events: Streaming<api::SubscribeActorEventsRequestAlpha1>,
+    ) -> Answer<T> {
+        use api::subscribe_actor_events_request_alpha1::RequestType as Kind;
+        if self.backend.has_http_app() {
+            return Err(Status::failed_precondition(
+                "actor callback streaming requires a gRPC app channel",
+            ));
+        }
+        let first = events.message().await?.unwrap_or_default();
+        match first.request_type {
+            Some(Kind::InitialRequest(_)) => self.fail(&Error::ActorNoPlacement),
+            _ => Err(Status::invalid_argument(
+                "first message must be SubscribeActorEventsRequestInitialAlpha1",
+            )),
+        }
+    }
+
+    pub(super) async fn no_encryption<T>(&self, mut parts: Streaming<api::EncryptRequest>) -> Answer<T> {
+        let Some(options) = self.first_part(&mut parts).await?.options else {
+            return self.fail(&no_options());
+        };
+        let missing =
+            |property| Error::BadRequest(format!("missing property '{property}' in the options message"));
+        if options.key_name.is_empty() {
+            return self.fail(&missing("keyName"));
+        }
+        if options.key_wrap_algorithm.is_empty() {
+            return self.fail(&missing("keyWrapAlgorithm"));
+        }
+        self.fail(&Error::CryptoNotConfigured)
+    }
+
+    pub(super) async fn no_decryption<T>(&self, mut parts: Streaming<api::DecryptRequest>) -> Answer<T> {
+        match self.first_part(&mut parts).await?.options {
+            Some(_) => self.fail(&Error::CryptoNotConfigured),
+            None => self.fail(&no_options()),
+        }
+    }
+
+    async fn first_part<M: Default>(&self, parts: &mut Streaming<M>) -> Result<M, Status> {
+        let Ok(first) = tokio::time::timeout(FIRST_MESSAGE, parts.message()).await else {
+            let text = "error waiting for first message: context deadline exceeded";
+            return self.fail(&Error::BadRequest(text.to_owned()));
+        };
+        Ok(first?.unwrap_or_default())
+    }
+
+    pub(super) fn no_schedule<T>(&self, job: Option<api::Job>) -> Answer<T> {
+        let (app_id, namespace) = self.names();
+        let Some(job) = job else {
+            return self.fail(&Error::JobEmpty { app_id, namespace });
+        };
+        if job.name.trim().is_empty() {
+            return self.fail(&Error::JobNameEmpty { app_id, namespace });
+        }
+        if job.schedule.is_none() && job.due_time.is_none() {
+            return self.fail(&Error::JobScheduleEmpty { app_id, namespace });
+        }
+        self.fail(&Error::JobSchedule {
+            app_id,
+            namespace,
+            grpc: tonic::Code::Unknown,
+            cause: NO_SCHEDULER.to_owned(),
+        })
+    }
+
+    pub(super) fn no_job<T>(&self, name: &str, error: JobError) -> Answer<T> {
+        if name.trim().is_empty() {
+            let (app_id, namespace) = self.names();
+            return self.fail(&Error::JobNameEmpty { app_id, namespace });
+        }
+        self.no_jobs(error)
+    }
+
+    pub(super) fn no_jobs<T>(&self, error: JobError) -> Answer<T> {
+        let (app_id, namespace) = self.names();
+        self.fail(&error(app_id, namespace, NO_SCHEDULER.to_owned()))
+    }
+
+    fn names(&self) -> (String, String) {
+        (
+            self.backend.app_id().to_owned(),
+            self.backend.namespace().to_owned(),
+        )
+    }
+}
+
+pub(super) fn job_get(app_id: String, namespace: String, cause: String) -> Error {
+    Error::JobGet {
+        app_id,
+        namespace,
+        cause,
+    }
+}
+
+pub(super) fn job_list(app_id: String, namespace: String, cause: String) -> Error {
+    Error::JobList {
+        app_id,
+        namespace,
+        cause,
+    }
+}
+
+pub(super) fn job_delete(app_id: String, namespace: String, cause: String) -> Error {
+    Error::JobDelete {
+        app_id,
+        namespace,
+        cause,
+    }
+}
+
+/// The answer about a subscription to configuration that does not exist; it is no error on gRPC.
+pub(super) fn unknown_subscription(id: String) -> Response<api::UnsubscribeConfigurationResponse> {
+    let error = Error::ConfigurationUnsubscribe {
+        id,
+        cause: "subscription does not exist".to_owned(),
+    };
+    Response::new(api::UnsubscribeConfigurationResponse {
+        ok: false,
+        message: error.to_string(),
+    })
+}
+
+fn no_options() -> Error {
+    Error::BadRequest("first message does not contain the required options".to_owned())
+}

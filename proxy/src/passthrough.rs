@@ -1,0 +1,260 @@
+//! gRPC calls that are not ours: to the own app, or to the sidecar of another one.
+//!
+//! ```text
+//! client ─▶ public server ─▶ not own app ─▶ Network::forward ══▶ peer's internal server ─┐
+//!               │                                                                       ▼
+//!               └─▶ own app ─▶ access control, token ─▶ GrpcApp::forward ◀── own app ◀──┘
+//! ```
+//!
+//! Body frames and trailers are untouched and statuses are numbers, so that methods, message types, compression
+//! and codes that nobody here knows get through.
+//!
+//! Source: specification, service invocation 13.
+
+use std::convert::Infallible;
+
+use http::header::{CONTENT_TYPE, TE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use outrigger_error::code::reason_phrase;
+use outrigger_kit::boolean::is_truthy;
+use outrigger_kit::method::normalise;
+use outrigger_link::{CallError, Status, code};
+use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response};
+use outrigger_telemetry::metrics::{Kind, Metrics};
+use outrigger_telemetry::trace::TraceContext;
+use tokio::time::Instant;
+
+use crate::app::{GrpcApp, broken};
+use crate::grpc_api::{API_TOKEN, Call, Observer, answer, answer_with, binary, observe, target_of};
+
+/// What passing through asks of the runtime behind it.
+pub(crate) trait Network: Clone + std::fmt::Debug + Send + Sync + 'static {
+    /// Own app id.
+    fn app_id(&self) -> &str;
+
+    /// Whether the peer, if one is known, may call this operation of the own app, whatever the verb.
+    ///
+    /// # Errors
+    /// The refusal of access control.
+    fn permit(&self, peer: Option<&str>, operation: &str) -> Result<(), Status>;
+
+    /// The own app, if it speaks gRPC.
+    fn app(&self) -> Option<&GrpcApp>;
+
+    /// Finds the sidecar of the app that `id` names and forwards a request to its internal server.
+    ///
+    /// # Errors
+    /// When the request did not get there.
+    fn forward(&self, id: &str, request: Request)
+    -> impl Future<Output = Result<Response, CallError>> + Send;
+
+    /// Where calls are counted.
+    fn metrics(&self) -> &Metrics;
+}
+
+/// Passes calls through.
+#[derive(Clone, Debug)]
+pub(crate) struct Passthrough<N> {
+    network: N,
+}
+
+/// Counts the answer of another app.
+#[derive(Debug)]
+struct Received {
+    metrics: Metrics,
+    app_id: String,
+    kind: Kind,
+    began: Instant,
+}
+
+const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
+const CALLER_APP_ID: HeaderName = HeaderName::from_static("dapr-caller-app-id");
+const CALLEE_APP_ID: HeaderName = HeaderName::from_static("dapr-callee-app-id");
+const STREAM: HeaderName = HeaderName::from_static("dapr-stream");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const GRPC_TRACE: HeaderName = HeaderName::from_static("grpc-trace-bin");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_PROTO: HeaderValue = HeaderValue::from_static("application/grpc+proto");
+
+// === impl Passthrough ===
+
+impl<N: Network> Passthrough<N> {
+    pub(crate) fn new(network: N) -> Self {
+        Self { network }
+    }
+
+    /// Passes a call through and its answer back.
+    pub(crate) fn call(&self, call: Call) -> BoxFuture<'static, Result<Response, Infallible>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let outcome = this.pass(call).await;
+            Ok(match outcome {
+                Ok(response) => response,
+                Err(status) => answer(&status),
+            })
+        })
+    }
+
+    async fn pass(&self, call: Call) -> Result<Response, Status> {
+        let Some(target) = target_of(call.request.headers()).map(str::to_owned) else {
+            let text =
+                "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found";
+            return Err(Status::new(code::UNKNOWN, text));
+        };
+        let app_id = target.split_once('.').map_or(target.as_str(), |(id, _)| id);
+        if app_id == self.network.app_id() {
+            self.to_app(call).await
+        } else {
+            self.to_peer(&target, app_id, call).await
+        }
+    }
+
+    async fn to_app(&self, call: Call) -> Result<Response, Status> {
+        let operation = normalise(call.method())
+            .map_err(|error| Status::new(code::INVALID_ARGUMENT, format!("invalid method: {error}")))?;
+        self.network.permit(call.context.peer.as_deref(), &operation)?;
+        let path = PathAndQuery::try_from(operation.as_ref())
+            .map_err(|error| Status::new(code::INVALID_ARGUMENT, format!("invalid method: {error}")))?;
+        let app = self
+            .network
+            .app()
+            .ok_or_else(|| Status::internal("app channel is not initialized"))?;
+
+        let mut request = outgoing(call.request);
+        *request.uri_mut() = Uri::from(path);
+        request.headers_mut().remove(API_TOKEN);
+        app.add_token(request.headers_mut());
+        deliver(app.forward(request).await?).await
+    }
+
+    async fn to_peer(&self, target: &str, app_id: &str, call: Call) -> Result<Response, Status> {
+        let mut request = outgoing(call.request);
+        let headers = request.headers_mut();
+        let kind = headers.get(STREAM).and_then(|value| value.to_str().ok());
+        let kind = if kind.is_some_and(is_truthy) {
+            Kind::Streaming
+        } else {
+            Kind::Unary
+        };
+        append_trace(headers, &call.facts.trace);
+        append(headers, CALLER_APP_ID, self.network.app_id());
+        append(headers, CALLEE_APP_ID, app_id);
+
+        let received = Received {
+            metrics: self.network.metrics().clone(),
+            app_id: app_id.to_owned(),
+            kind,
+            began: Instant::now(),
+        };
+        received.metrics.invocation().request_sent(app_id, kind);
+        let outcome = match self.network.forward(target, request).await {
+            Ok(response) => deliver(response).await,
+            Err(error) => Err(error.into()),
+        };
+        let response = outcome.unwrap_or_else(|status| answer(&status));
+        let Ok(response) = observe(std::future::ready(Ok(response)), Some(received)).await;
+        Ok(response)
+    }
+}
+
+// === impl Received ===
+
+impl Observer for Received {
+    fn end(&mut self, status: &Status) {
+        let invocation = self.metrics.invocation();
+        invocation.response_received(&self.app_id, status.code, self.kind);
+        if self.kind == Kind::Unary {
+            invocation.response_latency(&self.app_id, status.code, self.began.elapsed());
+        }
+    }
+}
+
+/// The request as it goes on: the target is decided and is not the next one's business.
+fn outgoing(mut request: Request) -> Request {
+    let headers = request.headers_mut();
+    headers.remove(APP_ID);
+    headers.insert(CONTENT_TYPE, GRPC_PROTO);
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    let mut next = Request::new(std::mem::take(request.body_mut()));
+    *next.method_mut() = http::Method::POST;
+    *next.version_mut() = http::Version::HTTP_2;
+    *next.uri_mut() = Uri::from(request.uri().path_and_query().cloned().unwrap_or_else(root));
+    *next.headers_mut() = std::mem::take(request.headers_mut());
+    next
+}
+
+fn root() -> PathAndQuery {
+    PathAndQuery::from_static("/")
+}
+
+fn append_trace(headers: &mut HeaderMap, trace: &TraceContext) {
+    headers.append(TRACEPARENT, trace.to_header());
+    headers.append(GRPC_TRACE, binary(trace));
+}
+
+fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.append(name, value);
+    }
+}
+
+/// The answer as the client gets it: its head waits for the first message, and a call without one has no head.
+async fn deliver(response: Response) -> Result<Response, Status> {
+    if response.headers().contains_key(GRPC_STATUS) {
+        return Ok(response);
+    }
+    if response.status() != StatusCode::OK {
+        return Err(not_grpc(response.status()));
+    }
+    let (head, mut body) = response.into_parts();
+    loop {
+        let frame = match body.frame().await {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Err(broken(&error)),
+            None => {
+                return Err(Status::internal(
+                    "server closed the stream without sending trailers",
+                ));
+            }
+        };
+        match frame.into_trailers() {
+            Ok(trailers) => {
+                let missing = || Status::internal("server closed the stream without sending trailers");
+                let status = Status::from_trailers(&trailers).ok_or_else(missing)?;
+                return Ok(answer_with(&status, trailers));
+            }
+            Err(frame) if frame.data_ref().is_none_or(bytes::Bytes::is_empty) => {}
+            Err(frame) => return Ok(Response::from_parts(head, resumed(frame, body))),
+        }
+    }
+}
+
+/// A body whose first frame was taken out and is put back.
+fn resumed(first: Frame<bytes::Bytes>, rest: Body) -> Body {
+    let first = futures_util::stream::iter([Ok::<_, BoxError>(first)]);
+    let rest = futures_util::stream::unfold(rest, |mut rest| async {
+        rest.frame().await.map(|frame| (frame, rest))
+    });
+    Body::new(StreamBody::new(futures_util::StreamExt::chain(first, rest)))
+}
+
+/// What an answer that is not gRPC means.
+fn not_grpc(http: StatusCode) -> Status {
+    let number = http.as_u16();
+    let code = match number {
+        400 => code::INTERNAL,
+        401 => code::UNAUTHENTICATED,
+        403 => code::PERMISSION_DENIED,
+        404 => code::UNIMPLEMENTED,
+        429 | 502..=504 => code::UNAVAILABLE,
+        _ => code::UNKNOWN,
+    };
+    let phrase = reason_phrase(number);
+    Status::new(
+        code,
+        format!("unexpected HTTP status code received from server: {number} ({phrase})"),
+    )
+}
