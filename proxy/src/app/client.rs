@@ -95,7 +95,7 @@ impl Client {
                 let target = request.uri().path_and_query().cloned();
                 *request.uri_mut() = absolute(&self.host, target);
                 *request.version_mut() = http::Version::HTTP_2;
-                Ok(connection.send(request).await?.map(AnswerBody::Http2))
+                Ok(Box::pin(connection.send(request)).await?.map(AnswerBody::Http2))
             }
         }
     }

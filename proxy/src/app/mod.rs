@@ -168,7 +168,7 @@ impl AppChannel {
         }
         match &self.0.transport {
             Transport::Http(app) => app.invoke(call, trace).await,
-            Transport::Grpc(app) => app.invoke(call, trace).await,
+            Transport::Grpc(app) => Box::pin(app.invoke(call, trace)).await,
         }
     }
 

@@ -142,7 +142,8 @@ impl Pool {
                 },
             }
         }
-        let mut sender = self.open().await?;
+        // Boxed: most requests find a connection and should not carry the way of opening one.
+        let mut sender = Box::pin(self.open()).await?;
         match sender.send_request(request).await {
             Ok(response) => Ok(self.answer(response, sender)),
             Err(error) => Err(SendError::Transport(error)),

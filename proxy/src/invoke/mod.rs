@@ -142,10 +142,11 @@ impl Invoker {
         let Some(resolver) = &shared.parts.resolver else {
             return Err(CallError::text("name resolver not initialized"));
         };
+        // What is not the way to another sidecar is boxed, so that it does not make every call's future larger.
         match target {
-            TargetId::Url(url) => shared.external.call_url(url, call, trace).await,
+            TargetId::Url(url) => Box::pin(shared.external.call_url(url, call, trace)).await,
             TargetId::App { app_id, .. } if shared.external.has_endpoint(app_id) => {
-                shared.external.call_endpoint(app_id, call, trace).await
+                Box::pin(shared.external.call_endpoint(app_id, call, trace)).await
             }
             TargetId::App { app_id, namespace } => {
                 let namespace = namespace.unwrap_or(&shared.parts.namespace);
@@ -199,12 +200,12 @@ impl Shared {
         let peer = match resolver.with_cached(&request, |endpoint| known.peer_at(&endpoint.address)) {
             Some(peer) => peer,
             None => {
-                let endpoint = resolver.resolve(&request).await.map_err(unresolved)?;
+                let endpoint = Box::pin(resolver.resolve(&request)).await.map_err(unresolved)?;
                 known.peer_at(&endpoint.address)
             }
         };
         if app_id == &*self.parts.app_id && namespace == &*self.parts.namespace {
-            return self.call_own_app(call, trace).await;
+            return Box::pin(self.call_own_app(call, trace)).await;
         }
         self.add_headers(&mut call.metadata, &known);
         known.series.request_sent(Kind::Unary);
