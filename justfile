@@ -46,3 +46,7 @@ bench-pair *ARGS: dist
 # Fuzz one target, or each of them, for some seconds.
 fuzz target="all" seconds="60":
     ./fuzz/run.sh {{target}} {{seconds}}
+
+# Licences, sources and banned crates; needs cargo-deny.
+deny:
+    cargo deny check bans licenses sources
