@@ -19,6 +19,7 @@ mod body;
 mod client;
 pub mod codec;
 mod conversion;
+mod framing;
 mod invocation;
 mod metadata;
 mod peers;

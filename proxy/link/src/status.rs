@@ -126,27 +126,28 @@ impl Status {
     /// None if there is no `grpc-status`; a number that cannot be read becomes Unknown.
     #[must_use]
     pub fn from_trailers(trailers: &HeaderMap) -> Option<Self> {
-        let number = trailers.get(&GRPC_STATUS)?;
-        let message = trailers
-            .get(&GRPC_MESSAGE)
-            .map(|text| decode_message(text.as_bytes()));
-        let details = trailers
-            .get(&GRPC_DETAILS)
-            .and_then(|text| LENIENT.decode(text).ok());
-        let details = details.map(Bytes::from).unwrap_or_default();
-        match number.to_str().ok().and_then(|text| text.parse().ok()) {
-            Some(code) => Some(Self {
-                code,
-                message: message.unwrap_or_default(),
-                details,
-            }),
-            None => Some(Self::new(
-                code::UNKNOWN,
-                format!(
-                    "malformed grpc-status: {}",
-                    String::from_utf8_lossy(number.as_bytes())
-                ),
-            )),
+        let field = |name| trailers.get(name).map(HeaderValue::as_bytes);
+        Some(Self::from_fields(
+            field(&GRPC_STATUS)?,
+            field(&GRPC_MESSAGE),
+            field(&GRPC_DETAILS),
+        ))
+    }
+
+    /// Reads the status out of the values of its fields.
+    pub(crate) fn from_fields(number: &[u8], message: Option<&[u8]>, details: Option<&[u8]>) -> Self {
+        let Some(code) = std::str::from_utf8(number)
+            .ok()
+            .and_then(|text| text.parse().ok())
+        else {
+            let number = String::from_utf8_lossy(number);
+            return Self::new(code::UNKNOWN, format!("malformed grpc-status: {number}"));
+        };
+        let details = details.and_then(|text| LENIENT.decode(text).ok());
+        Self {
+            code,
+            message: message.map(decode_message).unwrap_or_default(),
+            details: details.map(Bytes::from).unwrap_or_default(),
         }
     }
 

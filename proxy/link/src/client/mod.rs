@@ -11,8 +11,9 @@ use outrigger_svc::Connection;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::framing::Driver;
 use crate::transport::{Client, Failure, connect_h2};
-use crate::{CallError, LinkSettings, Status};
+use crate::{CallError, Framing, LinkSettings, Status};
 
 /// One connection to a peer, which carries many calls at once.
 ///
@@ -67,13 +68,23 @@ impl Link {
             last_used: AtomicUsize::new(0),
             opened: Instant::now(),
         });
-        let connected = connect_h2(io, authority, &settings).await;
-        let (client, drive) = connected.map_err(|failure| failure.status)?;
-        let closing = Arc::clone(&shared);
-        tokio::spawn(async move {
-            drive.await;
-            closing.is_closed.store(true, Ordering::Relaxed);
-        });
+        let client = match settings.framing {
+            Framing::H2 => {
+                let connected = connect_h2(io, authority, &settings).await;
+                let (client, drive) = connected.map_err(|failure| failure.status)?;
+                let closing = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    drive.await;
+                    closing.is_closed.store(true, Ordering::Relaxed);
+                });
+                client
+            }
+            Framing::Own => {
+                let (client, driver) = Driver::client(io, authority, &settings);
+                tokio::spawn(driver);
+                client
+            }
+        };
         Ok(Self {
             client,
             settings,
@@ -84,7 +95,7 @@ impl Link {
     /// Whether calls can still be made.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.shared.is_closed.load(Ordering::Relaxed)
+        self.client.is_open() && !self.shared.is_closed.load(Ordering::Relaxed)
     }
 
     /// Number of calls that the link carries now.

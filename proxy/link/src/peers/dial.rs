@@ -109,7 +109,10 @@ impl Connect for TcpConnect {
 async fn connect_by_name(address: &str) -> io::Result<TcpStream> {
     let no_such_host = || io::Error::from(io::ErrorKind::NotFound);
     let mut addresses: Vec<SocketAddr> = match loopback(address) {
-        Some(port) => vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()],
+        Some(port) => vec![
+            (Ipv4Addr::LOCALHOST, port).into(),
+            (Ipv6Addr::LOCALHOST, port).into(),
+        ],
         None => lookup_host(address).await.map_err(|_| no_such_host())?.collect(),
     };
     let mut last = no_such_host();
@@ -131,7 +134,8 @@ async fn connect_by_name(address: &str) -> io::Result<TcpStream> {
 fn loopback(address: &str) -> Option<u16> {
     let (host, port) = address.rsplit_once(':')?;
     let last = host.trim_end_matches('.').rsplit('.').next()?;
-    last.eq_ignore_ascii_case("localhost").then(|| port.parse().ok())?
+    last.eq_ignore_ascii_case("localhost")
+        .then(|| port.parse().ok())?
 }
 
 #[cfg(test)]

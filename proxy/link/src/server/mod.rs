@@ -13,8 +13,9 @@ use outrigger_svc::{Body, CallContext, Connection, DrainSignal};
 use outrigger_telemetry::trace::TraceContext;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::framing::Driver;
 use crate::transport::{Accepted, H2Acceptor, Request};
-use crate::{Invocation, LinkSettings, Reply, Status};
+use crate::{Framing, Invocation, LinkSettings, Reply, Status};
 
 /// What a sidecar does with the calls of its peers.
 pub trait Callee: Send + Sync + 'static {
@@ -83,7 +84,21 @@ pub async fn serve<IO, C>(
         context,
         running: AtomicUsize::new(0),
     });
-    serve_h2(io, shared, drain).await;
+    match shared.settings.framing {
+        Framing::H2 => serve_h2(io, shared, drain).await,
+        Framing::Own => serve_own(io, shared, drain).await,
+    }
+}
+
+async fn serve_own<IO: Connection, C: Callee>(io: IO, shared: Arc<Shared<C>>, drain: DrainSignal) {
+    let settings = Arc::clone(&shared.settings);
+    let (handle, driver) = Driver::server(io, &settings, move |accepted| Arc::clone(&shared).spawn(accepted));
+    let mut driver = pin!(driver);
+    tokio::select! {
+        () = &mut driver => return,
+        () = drain.stopping() => handle.shut_down(),
+    }
+    driver.await;
 }
 
 async fn serve_h2<IO: Connection, C: Callee>(io: IO, shared: Arc<Shared<C>>, drain: DrainSignal) {

@@ -7,8 +7,8 @@ use outrigger_svc::Body;
 use outrigger_telemetry::trace::TraceContext;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{App, FRAMINGS, call_of, fed, noise, pair, pair_with, read, settings, soon};
-use crate::{HttpExtension, LinkSettings, Reply, ReplyStatus, Text, Verb};
+use super::{App, FRAMINGS, call_of, fed, noise, pair, pair_with, read, soon};
+use crate::{HttpExtension, Reply, ReplyStatus, Text, Verb};
 
 #[tokio::test]
 async fn everything_of_a_call_arrives_and_everything_of_its_answer_comes_back() {
@@ -236,12 +236,11 @@ async fn events_are_flushed_one_by_one_with_status_zero_on_the_wire() {
 #[tokio::test]
 async fn a_reader_that_is_slow_holds_up_nobody_else() {
     for framing in FRAMINGS {
-        let small = LinkSettings {
-            stream_window: 64 << 10,
-            connection_window: 1 << 20,
-            ..settings(framing)
-        };
-        let (link, _drain) = pair_with(App::echo(), small).await;
+        let (link, _drain) = pair_with(App::echo(), framing, |settings| {
+            settings.stream_window = 64 << 10;
+            settings.connection_window = 1 << 20;
+        })
+        .await;
         let sent = noise(400_000);
         let mut slow = call_of("echo", Body::from(sent.clone()));
         let slow = soon(link.call(&mut slow, None)).await.unwrap();

@@ -7,12 +7,12 @@ use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Response};
 use outrigger_svc::Body;
 
-use super::{App, FRAMINGS, call_of, fed, noise, pair, pair_with, read, settings, soon};
+use super::{App, FRAMINGS, Framings, call_of, fed, noise, pair, pair_with, read, soon};
 use crate::codec::{Piece, encode_response_chunk, encode_tail_chunk};
-use crate::{Framing, Invocation, Link, LinkSettings, Reply, ReplyStatus, Status, code};
+use crate::{Invocation, Link, LinkSettings, Reply, ReplyStatus, Status, code};
 
 /// A link to a server that the test plays, one call at a time.
-async fn scripted<F, R>(framing: Framing, script: F) -> Link
+async fn scripted<F, R>(framing: Framings, script: F) -> Link
 where
     F: Fn(SendResponse<Bytes>) -> R + Send + 'static,
     R: Future<Output = ()> + Send + 'static,
@@ -24,7 +24,7 @@ where
             tokio::spawn(script(respond));
         }
     });
-    Link::connect(near, "callee:1".into(), Arc::new(settings(framing)))
+    Link::connect(near, "callee:1".into(), Arc::new(framing.client()))
         .await
         .unwrap()
 }
@@ -139,11 +139,8 @@ async fn events_are_refused_unless_the_app_answers_well() {
 #[tokio::test]
 async fn messages_over_the_limit_are_refused_at_both_ends() {
     for framing in FRAMINGS {
-        let small = LinkSettings {
-            max_message_size: 3000,
-            ..settings(framing)
-        };
-        let (link, _drain) = pair_with(App::echo(), small).await;
+        let small = |settings: &mut LinkSettings| settings.max_message_size = 3000;
+        let (link, _drain) = pair_with(App::echo(), framing, small).await;
         let mut call = call_of("m", Body::from(noise(10_000)));
         assert_eq!(outcome(&link, &mut call).await.unwrap().len(), 10_000);
         let mut call = call_of("m", Body::empty());
@@ -160,11 +157,7 @@ async fn messages_over_the_limit_are_refused_at_both_ends() {
                 ..Reply::default()
             })
         });
-        let small = LinkSettings {
-            max_message_size: 3000,
-            ..settings(framing)
-        };
-        let (link, _drain) = pair_with(reply, small).await;
+        let (link, _drain) = pair_with(reply, framing, small).await;
         let failed = outcome(&link, &mut call_of("m", Body::empty()))
             .await
             .unwrap_err();
@@ -373,8 +366,8 @@ async fn a_peer_that_goes_away_makes_calls_unavailable() {
         let (near, far) = tokio::io::duplex(64 << 10);
         let drain = outrigger_svc::Drain::new();
         let app = App::new(|_, _| std::future::pending());
-        super::spawn_server(far, app, settings(framing), &drain);
-        let link = Link::connect(near, "callee:1".into(), Arc::new(settings(framing)))
+        super::spawn_server(far, app, framing.server(), &drain);
+        let link = Link::connect(near, "callee:1".into(), Arc::new(framing.client()))
             .await
             .unwrap();
         let mut call = call_of("m", Body::from("x"));
@@ -398,7 +391,7 @@ async fn a_peer_that_does_not_speak_http_2_makes_calls_unavailable() {
                 .unwrap();
             std::future::pending::<()>().await;
         });
-        let link = Link::connect(near, "callee:1".into(), Arc::new(settings(framing))).await;
+        let link = Link::connect(near, "callee:1".into(), Arc::new(framing.client())).await;
         let failed = match link {
             Ok(link) => soon(link.call(&mut call_of("m", Body::empty()), None))
                 .await

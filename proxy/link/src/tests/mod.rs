@@ -13,8 +13,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use outrigger_svc::{Body, BoxError, BoxFuture, CallContext, Drain, Surface, collect_limited};
-use tokio::io::DuplexStream;
+use outrigger_svc::{Body, BoxError, BoxFuture, CallContext, Connection, Drain, Surface, collect_limited};
 use tokio::sync::mpsc;
 
 use crate::{CallScope, Callee, Framing, Invocation, Link, LinkSettings, Reply, ReplyStatus, Status, serve};
@@ -28,7 +27,36 @@ pub(crate) struct App {
     admission: Result<(), Status>,
 }
 
-pub(crate) const FRAMINGS: [Framing; 1] = [Framing::H2];
+/// The framings of both ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Framings {
+    pub(crate) client: Framing,
+    pub(crate) server: Framing,
+}
+
+/// Each framing as the oracle of the other.
+pub(crate) const FRAMINGS: [Framings; 4] = [
+    Framings::of(Framing::H2, Framing::H2),
+    Framings::of(Framing::Own, Framing::H2),
+    Framings::of(Framing::H2, Framing::Own),
+    Framings::of(Framing::Own, Framing::Own),
+];
+
+// === impl Framings ===
+
+impl Framings {
+    const fn of(client: Framing, server: Framing) -> Self {
+        Self { client, server }
+    }
+
+    pub(crate) fn client(self) -> LinkSettings {
+        settings(self.client)
+    }
+
+    pub(crate) fn server(self) -> LinkSettings {
+        settings(self.server)
+    }
+}
 
 // === impl App ===
 
@@ -110,23 +138,30 @@ pub(crate) fn context() -> CallContext {
 }
 
 /// A link to a callee in the same process, and the drain of the callee.
-pub(crate) async fn pair_with(app: App, settings: LinkSettings) -> (Link, Drain) {
+pub(crate) async fn pair_with(
+    app: App,
+    framings: Framings,
+    change: impl Fn(&mut LinkSettings),
+) -> (Link, Drain) {
+    let (mut client, mut server) = (framings.client(), framings.server());
+    change(&mut client);
+    change(&mut server);
     let (near, far) = tokio::io::duplex(64 << 10);
     let drain = Drain::new();
-    spawn_server(far, app, settings.clone(), &drain);
-    let link = Link::connect(near, "callee:1".into(), Arc::new(settings))
+    spawn_server(far, app, server, &drain);
+    let link = Link::connect(near, "callee:1".into(), Arc::new(client))
         .await
         .unwrap();
     (link, drain)
 }
 
-pub(crate) fn spawn_server(io: DuplexStream, app: App, settings: LinkSettings, drain: &Drain) {
+pub(crate) fn spawn_server<IO: Connection>(io: IO, app: App, settings: LinkSettings, drain: &Drain) {
     let serving = serve(io, Arc::new(settings), context(), Arc::new(app), drain.signal());
     tokio::spawn(drain.signal().track(serving));
 }
 
-pub(crate) async fn pair(app: App, framing: Framing) -> Link {
-    pair_with(app, settings(framing)).await.0
+pub(crate) async fn pair(app: App, framings: Framings) -> Link {
+    pair_with(app, framings, |_| {}).await.0
 }
 
 /// A call with the metadata that every call has.

@@ -10,11 +10,8 @@ use outrigger_svc::{Body, BoxConnection, BoxFuture, Connect, Drain};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{App, FRAMINGS, call_of, fed, noise, read, settings, soon, spawn_server};
-use crate::{
-    Framing, LinkSettings, PeerAddress, PeerSettings, Peers, Reply, ReplyStatus, Retries, Security, Status,
-    code,
-};
+use super::{App, FRAMINGS, Framings, call_of, fed, noise, read, soon, spawn_server};
+use crate::{PeerAddress, PeerSettings, Peers, Reply, ReplyStatus, Retries, Security, Status, code};
 
 /// Opens pipes to callees that share an app and a drain.
 struct Pipes {
@@ -22,24 +19,24 @@ struct Pipes {
     opened: AtomicUsize,
     /// Number of connections that are refused before one is accepted.
     refusals: AtomicUsize,
-    settings: LinkSettings,
+    framings: Framings,
     drain: Drain,
 }
 
 impl Pipes {
-    fn new(framing: Framing, app: impl Fn() -> App + Send + Sync + 'static) -> Arc<Self> {
+    fn new(framings: Framings, app: impl Fn() -> App + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             app: Box::new(app),
             opened: AtomicUsize::new(0),
             refusals: AtomicUsize::new(0),
-            settings: settings(framing),
+            framings,
             drain: Drain::new(),
         })
     }
 
     fn peers(self: &Arc<Self>, change: impl FnOnce(&mut PeerSettings)) -> Peers {
         let mut settings = PeerSettings {
-            link: self.settings.clone(),
+            link: self.framings.client(),
             ..PeerSettings::default()
         };
         change(&mut settings);
@@ -60,7 +57,7 @@ impl Connect for Pipes {
             }
             self.opened.fetch_add(1, Ordering::Relaxed);
             let (near, far) = tokio::io::duplex(64 << 10);
-            spawn_server(far, (self.app)(), self.settings.clone(), &self.drain);
+            spawn_server(far, (self.app)(), self.framings.server(), &self.drain);
             Ok(Box::new(near) as BoxConnection)
         })
     }
@@ -266,7 +263,7 @@ async fn a_peer_without_streamed_calls_is_called_the_old_way() {
 #[tokio::test]
 async fn a_unary_call_carries_the_whole_body_both_ways() {
     for framing in FRAMINGS {
-        let (link, _drain) = super::pair_with(App::echo(), settings(framing)).await;
+        let (link, _drain) = super::pair_with(App::echo(), framing, |_| {}).await;
         for len in [0, 5, 100_000] {
             let sent = noise(len);
             let mut call = call_of("m", Body::empty());

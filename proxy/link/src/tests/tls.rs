@@ -9,7 +9,7 @@ use outrigger_svc::{Body, Drain};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use tokio::net::TcpListener;
 
-use super::{App, FRAMINGS, call_of, context, noise, read, settings, soon};
+use super::{App, FRAMINGS, Framings, call_of, context, noise, read, soon};
 use crate::{Framing, PeerAddress, PeerSettings, Peers, Retries, Security, TcpConnect, code, serve};
 
 /// An authority and the anchors that hold it.
@@ -44,7 +44,7 @@ impl Authority {
 }
 
 /// Serves an echo as `app_id` and returns where.
-async fn listen(authority: &Authority, app_id: &str, framing: Framing, drain: &Drain) -> SocketAddr {
+async fn listen(authority: &Authority, app_id: &str, framing: Framings, drain: &Drain) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let config = Arc::new(tls::mutual_server(
@@ -59,7 +59,7 @@ async fn listen(authority: &Authority, app_id: &str, framing: Framing, drain: &D
             let (config, app, signal) = (config.clone(), app.clone(), signal.clone());
             tokio::spawn(async move {
                 if let Ok(io) = tls::accept(config, stream).await {
-                    serve(io, Arc::new(settings(framing)), context(), app, signal).await;
+                    serve(io, Arc::new(framing.server()), context(), app, signal).await;
                 }
             });
         }
@@ -67,13 +67,13 @@ async fn listen(authority: &Authority, app_id: &str, framing: Framing, drain: &D
     address
 }
 
-fn peers(authority: &Authority, framing: Framing) -> Peers {
+fn peers(authority: &Authority, framing: Framings) -> Peers {
     let security = Security::Mutual {
         svid: authority.identity("caller"),
         anchors: authority.anchors.clone(),
     };
     let settings = PeerSettings {
-        link: settings(framing),
+        link: framing.client(),
         ..PeerSettings::default()
     };
     Peers::new(settings, security, Arc::new(TcpConnect))
@@ -129,7 +129,7 @@ async fn a_caller_that_is_not_trusted_is_unavailable() {
         let address = listen(&authority, "callee", framing, &drain).await;
         let stranger = Peers::new(
             PeerSettings {
-                link: settings(framing),
+                link: framing.client(),
                 ..PeerSettings::default()
             },
             Security::Mutual {
@@ -157,7 +157,7 @@ async fn a_plain_peer_is_told_from_one_with_tls() {
             let (stream, _) = listener.accept().await.unwrap();
             serve(
                 stream,
-                Arc::new(settings(framing)),
+                Arc::new(framing.server()),
                 context(),
                 Arc::new(App::echo()),
                 signal,
@@ -178,7 +178,7 @@ async fn a_plain_peer_is_told_from_one_with_tls() {
         let secure = listen(&authority, "callee", framing, &drain).await;
         let peers = Peers::new(
             PeerSettings {
-                link: settings(framing),
+                link: framing.client(),
                 ..PeerSettings::default()
             },
             Security::Plain,
@@ -188,7 +188,7 @@ async fn a_plain_peer_is_told_from_one_with_tls() {
             .await
             .unwrap_err();
         assert_eq!(error.code(), code::UNAVAILABLE);
-        if framing == Framing::Own {
+        if framing.client == Framing::Own {
             let text = error.to_string();
             assert!(text.contains("error reading server preface"), "{text}");
         }
@@ -204,7 +204,7 @@ async fn a_port_that_nobody_listens_on_refuses() {
         let mut call = call_of("m", Body::empty());
         let peers = Peers::new(
             PeerSettings {
-                link: settings(framing),
+                link: framing.client(),
                 ..PeerSettings::default()
             },
             Security::Plain,

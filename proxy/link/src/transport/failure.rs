@@ -2,6 +2,8 @@
 
 use std::io;
 
+use outrigger_identity::tls::HandshakeError;
+
 use crate::{Status, code};
 
 /// Why a stream ended before its time, seen from one end.
@@ -94,6 +96,12 @@ impl Failure {
 
 /// The text of an IO error in the reference runtime.
 pub(crate) fn io_text(error: &io::Error) -> String {
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(inner) = inner {
+        return HandshakeError::from(inner.clone()).to_string();
+    }
     let text = match error.kind() {
         io::ErrorKind::UnexpectedEof => "EOF",
         io::ErrorKind::ConnectionRefused => "connection refused",

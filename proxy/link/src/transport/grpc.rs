@@ -13,7 +13,7 @@ use crate::{Status, code};
 /// Media type of gRPC.
 pub(crate) const GRPC: &str = "application/grpc";
 
-pub(super) const USER_AGENT: &str = concat!("grpc-outrigger/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("grpc-outrigger/", env!("CARGO_PKG_VERSION"));
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) const GRPC_TRACE: HeaderName = HeaderName::from_static("grpc-trace-bin");
 pub(super) const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -65,7 +65,7 @@ pub(super) fn request_of(rpc: Rpc, authority: &str, trace: Option<&TraceContext>
 /// The trace in the metadata of a call: the binary form, and only if that is absent the text form.
 ///
 /// Source: specification, observability 1.2.
-pub(super) fn trace_of(binary: Option<&[u8]>, text: Option<&[u8]>) -> Option<TraceContext> {
+pub(crate) fn trace_of(binary: Option<&[u8]>, text: Option<&[u8]>) -> Option<TraceContext> {
     match binary {
         Some(binary) => TraceContext::from_grpc_bin(&LENIENT.decode(binary).ok()?),
         None => TraceContext::from_traceparent(text?),
@@ -73,7 +73,7 @@ pub(super) fn trace_of(binary: Option<&[u8]>, text: Option<&[u8]>) -> Option<Tra
 }
 
 /// What is wrong with a hot call before it is looked into, if anything.
-pub(super) fn refusal_of(encoding: Option<&[u8]>) -> Option<Status> {
+pub(crate) fn refusal_of(encoding: Option<&[u8]>) -> Option<Status> {
     let name = encoding.filter(|name| !name.is_empty() && *name != b"identity")?;
     let name = go_quote(&String::from_utf8_lossy(name));
     let text = format!("grpc: Decompressor is not installed for grpc-encoding {name}");
@@ -96,7 +96,7 @@ pub(crate) fn status_of_response(http: StatusCode, headers: &HeaderMap, is_end: 
 }
 
 /// The status of an answer that is not gRPC.
-pub(super) fn wrong_head(http: u16, kind: Option<&[u8]>) -> Option<Status> {
+pub(crate) fn wrong_head(http: u16, kind: Option<&[u8]>) -> Option<Status> {
     let bad_kind = match kind {
         Some(kind) if is_grpc(kind) => None,
         Some(kind) => {
@@ -131,7 +131,7 @@ pub(super) fn wrong_head(http: u16, kind: Option<&[u8]>) -> Option<Status> {
 }
 
 /// The status of a stream that ended with its data.
-pub(super) fn no_trailers() -> Status {
+pub(crate) fn no_trailers() -> Status {
     Status::internal("server closed the stream without sending trailers")
 }
 

@@ -20,10 +20,11 @@ use http::{request, response};
 use outrigger_telemetry::trace::TraceContext;
 
 pub(crate) use self::failure::{CANCEL, Failure, INTERNAL_ERROR, io_text};
-pub(crate) use self::grpc::GRPC;
+pub(crate) use self::grpc::{GRPC, USER_AGENT, no_trailers, refusal_of, trace_of, wrong_head};
 pub(crate) use self::h2::{H2Acceptor, connect_h2};
 use crate::Status;
 use crate::codec::EncodeError;
+use crate::framing::{OwnClient, OwnRecv, OwnResponder, OwnSend};
 
 /// The hot methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,24 +39,28 @@ pub(crate) enum Rpc {
 #[derive(Clone, Debug)]
 pub(crate) enum Client {
     H2(h2::H2Client),
+    Own(OwnClient),
 }
 
 /// The sending half of a stream.
 #[derive(Debug)]
 pub(crate) enum SendHalf {
     H2(h2::H2Send),
+    Own(OwnSend),
 }
 
 /// The receiving half of a stream.
 #[derive(Debug)]
 pub(crate) enum RecvHalf {
     H2(h2::H2Recv),
+    Own(OwnRecv),
 }
 
 /// The server's right to answer one request.
 #[derive(Debug)]
 pub(crate) enum Responder {
     H2(h2::H2Responder),
+    Own(OwnResponder),
 }
 
 /// A request that a server received.
@@ -126,6 +131,15 @@ impl Client {
     {
         match self {
             Self::H2(client) => client.call(rpc, trace, first).await,
+            Self::Own(client) => client.call(rpc, trace, first).await,
+        }
+    }
+
+    /// Whether streams can still be opened, as far as the client knows.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::H2(_) => true,
+            Self::Own(client) => client.is_open(),
         }
     }
 
@@ -137,6 +151,7 @@ impl Client {
     ) -> Result<(SendHalf, RecvHalf), Failure> {
         match self {
             Self::H2(client) => client.request(head, is_last).await,
+            Self::Own(client) => client.request(head, is_last).await,
         }
     }
 }
@@ -155,6 +170,7 @@ impl SendHalf {
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         match self {
             Self::H2(send) => send.poll_ready(cx),
+            Self::Own(send) => send.poll_ready(cx),
         }
     }
 
@@ -162,6 +178,7 @@ impl SendHalf {
     pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         match self {
             Self::H2(send) => send.poll_reset(cx),
+            Self::Own(send) => send.poll_reset(cx),
         }
     }
 
@@ -172,6 +189,7 @@ impl SendHalf {
     {
         match self {
             Self::H2(send) => send.message(message),
+            Self::Own(send) => send.message(message),
         }
     }
 
@@ -179,6 +197,7 @@ impl SendHalf {
     pub(crate) fn data(&mut self, data: Bytes, is_last: bool) {
         match self {
             Self::H2(send) => send.data(data, is_last),
+            Self::Own(send) => send.data(data, is_last),
         }
     }
 
@@ -186,6 +205,7 @@ impl SendHalf {
     pub(crate) fn finish(&mut self, status: &Status) {
         match self {
             Self::H2(send) => send.finish(status),
+            Self::Own(send) => send.finish(status),
         }
     }
 
@@ -193,6 +213,7 @@ impl SendHalf {
     pub(crate) fn trailers(&mut self, trailers: HeaderMap) {
         match self {
             Self::H2(send) => send.trailers(trailers),
+            Self::Own(send) => send.trailers(trailers),
         }
     }
 
@@ -200,6 +221,7 @@ impl SendHalf {
     pub(crate) fn reset(&mut self, reason: u32) {
         match self {
             Self::H2(send) => send.reset(reason),
+            Self::Own(send) => send.reset(reason),
         }
     }
 }
@@ -211,6 +233,7 @@ impl RecvHalf {
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Failure>> {
         match self {
             Self::H2(recv) => recv.poll_head(cx),
+            Self::Own(recv) => recv.poll_head(cx),
         }
     }
 
@@ -218,6 +241,7 @@ impl RecvHalf {
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         match self {
             Self::H2(recv) => recv.poll_data(cx),
+            Self::Own(recv) => recv.poll_data(cx),
         }
     }
 
@@ -225,6 +249,7 @@ impl RecvHalf {
     pub(crate) fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Trailers, Failure>> {
         match self {
             Self::H2(recv) => recv.poll_trailers(cx),
+            Self::Own(recv) => Poll::Ready(Ok(recv.trailers())),
         }
     }
 
@@ -232,6 +257,7 @@ impl RecvHalf {
     pub(crate) fn is_end(&self) -> bool {
         match self {
             Self::H2(recv) => recv.is_end(),
+            Self::Own(recv) => recv.is_end(),
         }
     }
 }
@@ -243,6 +269,7 @@ impl Responder {
     pub(crate) fn start(self) -> SendHalf {
         match self {
             Self::H2(responder) => SendHalf::H2(responder.start()),
+            Self::Own(responder) => SendHalf::Own(responder.start()),
         }
     }
 
@@ -250,6 +277,7 @@ impl Responder {
     pub(crate) fn refuse(self, status: &Status) {
         match self {
             Self::H2(responder) => responder.refuse(status),
+            Self::Own(responder) => responder.refuse(status),
         }
     }
 
@@ -257,6 +285,7 @@ impl Responder {
     pub(crate) fn respond(self, head: response::Parts, is_last: bool) -> SendHalf {
         match self {
             Self::H2(responder) => SendHalf::H2(responder.respond(head, is_last)),
+            Self::Own(responder) => SendHalf::Own(responder.respond(&head, is_last)),
         }
     }
 
@@ -264,6 +293,7 @@ impl Responder {
     pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         match self {
             Self::H2(responder) => responder.poll_reset(cx),
+            Self::Own(responder) => responder.poll_reset(cx),
         }
     }
 }
