@@ -64,11 +64,19 @@ async fn the_app_sees_verb_target_headers_and_body() {
     assert_eq!(seen(&channel, packed).await, expected);
 }
 
+/// Verb, pieces of the body, metadata, and what the app reads about the length.
+type BodyCase = (
+    Verb,
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
+
 #[tokio::test]
 async fn a_body_is_sent_only_where_there_is_one() {
     let address = start_app(echo).await;
     let channel = channel(address.port());
-    let cases: [(Verb, &[&str], &[(&str, &str)], &str); 6] = [
+    let cases: [BodyCase; 6] = [
         (Verb::GET, &[], &[], ""),
         (Verb::GET, &["ab"], &[], "transfer-encoding: chunked\n"),
         (Verb::DELETE, &[], &[("content-length", "0")], ""),

@@ -2,6 +2,8 @@
 //!
 //! Source: specification, service invocation 3.5 step 3.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use outrigger_api::{Any, rpc};
 use outrigger_kit::json::to_go_vec;
@@ -33,15 +35,11 @@ pub(crate) enum StatusJsonError {
 /// # Errors
 /// If a detail cannot be read; only the types of `google.rpc` are known.
 pub(crate) fn status_json(status: &ReplyStatus) -> Result<Bytes, StatusJsonError> {
-    let details = status
-        .details
-        .iter()
-        .map(|detail| detail_json(detail))
-        .collect::<Result<Vec<_>, _>>()?;
+    let details: Result<Vec<_>, _> = status.details.iter().map(detail_json).collect();
     let members = Members::default()
         .number("code", status.code.into())
         .text("message", &status.message)
-        .list("details", details);
+        .list("details", details?);
     Ok(to_go_vec(&members.0).into())
 }
 
@@ -73,8 +71,10 @@ fn detail_json(encoded: &Bytes) -> Result<Value, StatusJsonError> {
 /// None if the message is of another type.
 type Known = Option<Result<Members, DecodeError>>;
 
-fn read<M: Name + Default>(any: &Any, members: fn(M) -> Members) -> Known {
-    any.unpack::<M>().map(|message| message.map(members)).transpose()
+fn read<M: Name + Default>(any: &Any, members: fn(&M) -> Members) -> Known {
+    any.unpack::<M>()
+        .map(|message| message.map(|message| members(&message)))
+        .transpose()
 }
 
 /// The members of a JSON object, those that are not zero.
@@ -105,10 +105,10 @@ impl Members {
         self
     }
 
-    fn map(mut self, name: &str, pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+    fn map(mut self, name: &str, pairs: &HashMap<String, String>) -> Self {
         let mut pairs: Vec<_> = pairs
-            .into_iter()
-            .map(|(key, value)| (key, Value::from(value)))
+            .iter()
+            .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
             .collect();
         pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
         if !pairs.is_empty() {
@@ -118,25 +118,22 @@ impl Members {
         self
     }
 
-    fn all<T>(self, name: &str, items: Vec<T>, members: fn(T) -> Self) -> Self {
+    fn all<T>(self, name: &str, items: &[T], members: fn(&T) -> Self) -> Self {
         self.list(
             name,
-            items
-                .into_iter()
-                .map(|item| Value::Object(members(item).0))
-                .collect(),
+            items.iter().map(|item| Value::Object(members(item).0)).collect(),
         )
     }
 }
 
-fn error_info(info: rpc::ErrorInfo) -> Members {
+fn error_info(info: &rpc::ErrorInfo) -> Members {
     Members::default()
         .text("reason", &info.reason)
         .text("domain", &info.domain)
-        .map("metadata", info.metadata)
+        .map("metadata", &info.metadata)
 }
 
-fn resource_info(info: rpc::ResourceInfo) -> Members {
+fn resource_info(info: &rpc::ResourceInfo) -> Members {
     Members::default()
         .text("resourceType", &info.resource_type)
         .text("resourceName", &info.resource_name)
@@ -144,51 +141,58 @@ fn resource_info(info: rpc::ResourceInfo) -> Members {
         .text("description", &info.description)
 }
 
-fn bad_request(request: rpc::BadRequest) -> Members {
-    Members::default().all("fieldViolations", request.field_violations, |violation| {
+fn bad_request(request: &rpc::BadRequest) -> Members {
+    Members::default().all("fieldViolations", &request.field_violations, |violation| {
         let members = Members::default()
             .text("field", &violation.field)
             .text("description", &violation.description)
             .text("reason", &violation.reason);
-        let localized = violation.localized_message.map(localized_message);
+        let localized = violation.localized_message.as_ref().map(localized_message);
         members.object("localizedMessage", localized)
     })
 }
 
-fn help(help: rpc::Help) -> Members {
-    Members::default().all("links", help.links, |link| {
+fn help(help: &rpc::Help) -> Members {
+    Members::default().all("links", &help.links, |link| {
         Members::default()
             .text("description", &link.description)
             .text("url", &link.url)
     })
 }
 
-fn retry_info(info: rpc::RetryInfo) -> Members {
-    let delay = info.retry_delay.map(|delay| duration(delay.seconds, delay.nanos));
+fn retry_info(info: &rpc::RetryInfo) -> Members {
+    let delay = info
+        .retry_delay
+        .as_ref()
+        .map(|delay| duration(delay.seconds, delay.nanos));
     Members::default().text("retryDelay", &delay.unwrap_or_default())
 }
 
-fn debug_info(info: rpc::DebugInfo) -> Members {
-    let entries = info.stack_entries.into_iter().map(Value::from).collect();
+fn debug_info(info: &rpc::DebugInfo) -> Members {
+    let entries = info
+        .stack_entries
+        .iter()
+        .map(|entry| Value::from(entry.as_str()))
+        .collect();
     Members::default()
         .list("stackEntries", entries)
         .text("detail", &info.detail)
 }
 
-fn quota_failure(failure: rpc::QuotaFailure) -> Members {
-    Members::default().all("violations", failure.violations, |violation| {
+fn quota_failure(failure: &rpc::QuotaFailure) -> Members {
+    Members::default().all("violations", &failure.violations, |violation| {
         Members::default()
             .text("subject", &violation.subject)
             .text("description", &violation.description)
             .text("apiService", &violation.api_service)
             .text("quotaMetric", &violation.quota_metric)
             .text("quotaId", &violation.quota_id)
-            .map("quotaDimensions", violation.quota_dimensions)
+            .map("quotaDimensions", &violation.quota_dimensions)
     })
 }
 
-fn precondition_failure(failure: rpc::PreconditionFailure) -> Members {
-    Members::default().all("violations", failure.violations, |violation| {
+fn precondition_failure(failure: &rpc::PreconditionFailure) -> Members {
+    Members::default().all("violations", &failure.violations, |violation| {
         Members::default()
             .text("type", &violation.r#type)
             .text("subject", &violation.subject)
@@ -196,13 +200,13 @@ fn precondition_failure(failure: rpc::PreconditionFailure) -> Members {
     })
 }
 
-fn request_info(info: rpc::RequestInfo) -> Members {
+fn request_info(info: &rpc::RequestInfo) -> Members {
     Members::default()
         .text("requestId", &info.request_id)
         .text("servingData", &info.serving_data)
 }
 
-fn localized_message(message: rpc::LocalizedMessage) -> Members {
+fn localized_message(message: &rpc::LocalizedMessage) -> Members {
     Members::default()
         .text("locale", &message.locale)
         .text("message", &message.message)
