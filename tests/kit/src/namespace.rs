@@ -1,10 +1,11 @@
 //! A network of its own for a test.
 
 use std::any::type_name;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::{Result, skip};
+use crate::{Result, outrigger_binary, skip};
 
 /// Address of the multicast-capable interface inside a namespace.
 pub const WIRE_ADDRESS: &str = "10.0.0.1";
@@ -60,6 +61,15 @@ pub fn run<F>(name: &str, body: impl FnOnce() -> F)
 where
     F: Future<Output = Result<()>>,
 {
+    // Built out here, so that a test's time is its own.
+    let binary = outrigger_binary().expect("the binary under test can be built");
+    enter(name, Some(binary), body);
+}
+
+fn enter<F>(name: &str, binary: Option<PathBuf>, body: impl FnOnce() -> F)
+where
+    F: Future<Output = Result<()>>,
+{
     if std::env::var_os(INSIDE).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -79,6 +89,7 @@ where
         .arg(program)
         .args([name, "--exact", "--nocapture", "--include-ignored"])
         .env(INSIDE, "1")
+        .envs(binary.map(|binary| ("OUTRIGGER_BIN", binary)))
         .output()
         .expect("`unshare` starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -135,15 +146,25 @@ mod tests {
 
     #[test]
     fn a_test_inside_sees_its_own_interfaces_only() {
-        crate::isolated!(async {
-            assert!(UdpSocket::bind((WIRE_ADDRESS, 0)).is_ok());
-            let names: Vec<_> = std::fs::read_to_string("/proc/net/dev")?
-                .lines()
-                .filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()))
-                .collect();
-            assert_eq!(names.len(), 3, "{names:?}");
-            Ok(())
-        });
+        enter(
+            "namespace::tests::a_test_inside_sees_its_own_interfaces_only",
+            None,
+            async || {
+                assert!(UdpSocket::bind((WIRE_ADDRESS, 0)).is_ok());
+                let names: Vec<_> = std::fs::read_to_string("/proc/net/dev")?
+                    .lines()
+                    .filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()))
+                    .collect();
+                assert_eq!(names.len(), 3, "{names:?}");
+                Ok(())
+            },
+        );
+    }
+
+    #[test]
+    fn a_test_is_known_by_its_path() {
+        fn here() {}
+        assert_eq!(path_of(here), "namespace::tests::a_test_is_known_by_its_path");
     }
 
     #[test]
@@ -153,6 +174,10 @@ mod tests {
             skip("no network namespace");
             panic!("failed inside its namespace");
         }
-        crate::isolated!(async { anyhow::bail!("planned") });
+        enter(
+            "namespace::tests::a_failure_inside_is_a_failure_outside",
+            None,
+            async || anyhow::bail!("planned"),
+        );
     }
 }

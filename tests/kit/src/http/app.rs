@@ -65,7 +65,8 @@ impl HttpApp {
         Self::start_as(Flavor::Http, 0, handler).await
     }
 
-    /// Starts an app that answers everything with 200 and what it received: an echo.
+    /// Starts an echo: an app that answers with 200 and what it received, but knows nothing of
+    /// subscriptions and settings (`/dapr/…`).
     ///
     /// # Errors
     /// If no port can be bound.
