@@ -15,7 +15,7 @@ use tokio_util::io::{poll_read_buf, poll_write_buf};
 use super::frame::{PREFACE, Violation, put_ping, reason};
 use super::handle::{OwnClient, ServerHandle, handles};
 use super::output::Writing;
-use super::receive::Reader;
+use super::read::Reader;
 use super::state::{Events, Farewell, Shared, Side, State};
 use crate::transport::{Accepted, Client, Failure, RecvHalf, Responder, io_text};
 use crate::{LinkSettings, Status};

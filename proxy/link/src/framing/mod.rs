@@ -16,9 +16,11 @@
 mod driver;
 mod frame;
 mod handle;
+mod head;
 mod hpack;
 mod limits;
 mod output;
+mod read;
 mod receive;
 mod send;
 mod state;

@@ -183,7 +183,7 @@ mod tests {
             let (code, len) = codes[usize::from(*byte)];
             bits.extend((0..len).rev().map(|bit| code >> bit & 1 == 1));
         }
-        while bits.len() % 8 != 0 {
+        while !bits.len().is_multiple_of(8) {
             bits.push(true);
         }
         bits.chunks(8)
