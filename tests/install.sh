@@ -14,7 +14,7 @@ mkdir -p "$tools/node"
 
 echo "installing the Python SDK and the collector"
 python3 -m venv "$tools/python"
-"$tools/python/bin/pip" install --quiet --disable-pip-version-check dapr==1.19.0 rotel==0.0.1a15 cryptography
+"$tools/python/bin/pip" install --quiet --disable-pip-version-check 'dapr[grpc]==1.19.0' rotel==0.0.1a15 cryptography
 
 echo "installing the JavaScript SDK"
 printf '{"private":true}\n' >"$tools/node/package.json"

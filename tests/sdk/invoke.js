@@ -8,7 +8,7 @@ const { DaprClient, HttpMethod, CommunicationProtocolEnum } = load("@dapr/dapr")
 
 const appId = process.argv[2];
 
-async function call(protocol, port) {
+async function call(appId, protocol, port) {
   const client = new DaprClient({
     daprHost: "127.0.0.1",
     daprPort: port,
@@ -21,9 +21,14 @@ async function call(protocol, port) {
 }
 
 async function main() {
-  const http = await call(CommunicationProtocolEnum.HTTP, process.env.DAPR_HTTP_PORT);
-  const grpc = await call(CommunicationProtocolEnum.GRPC, process.env.DAPR_GRPC_PORT);
-  console.log(JSON.stringify({ http, grpc }));
+  const http = await call(appId, CommunicationProtocolEnum.HTTP, process.env.DAPR_HTTP_PORT);
+  const grpc = await call(appId, CommunicationProtocolEnum.GRPC, process.env.DAPR_GRPC_PORT);
+  // The SDK's own error carries the sidecar's text.
+  const refused = await call("nobody", CommunicationProtocolEnum.HTTP, process.env.DAPR_HTTP_PORT).then(
+    () => null,
+    (error) => String(error.message),
+  );
+  console.log(JSON.stringify({ http, grpc, refused }));
 }
 
 main().catch((error) => {
