@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use outrigger_error::{Error, code};
@@ -34,6 +34,8 @@ struct Rejoined {
     rest: Body,
 }
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// Most bytes of an app's error answer that are held to tell their length; longer ones stream.
 const MOST_HELD: usize = 4 << 20;
 
@@ -47,6 +49,7 @@ pub(super) async fn response(
     trace: &TraceContext,
 ) -> Result<Response, OutcomeError> {
     let mut headers = reply.headers.to_http_headers(trace);
+    forget_no_trace(&mut headers, trace);
     if !reply.status.is_http() {
         return grpc_response(reply, headers, asked);
     }
@@ -107,6 +110,14 @@ fn events(mut headers: HeaderMap, body: Body, version: Version) -> Response {
         headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
     }
     assemble(StatusCode::OK, headers, body, version)
+}
+
+/// Drops the context of a call that has none. While tracing is on the layer around adds it all the same;
+/// while it is off, clients must not see any.
+fn forget_no_trace(headers: &mut HeaderMap, trace: &TraceContext) {
+    if !trace.has_trace_id() && headers.get(TRACEPARENT) == Some(&trace.to_header()) {
+        headers.remove(TRACEPARENT);
+    }
 }
 
 fn set_content_type(headers: &mut HeaderMap, reply: &Reply) {

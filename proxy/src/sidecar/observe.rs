@@ -86,10 +86,7 @@ fn recorder(settings: &Settings, spec: &MetricsSpec) -> Metrics {
         tracing::warn!(target: DIAGNOSTICS, "{CARDINALITY}");
     }
     Metrics::new(&settings).unwrap_or_else(|error| {
-        tracing::error!(
-            target: RUNTIME,
-            "[INIT_FAILURE]: initialization error occurred for metrics: {error}"
-        );
+        tracing::error!(target: RUNTIME, "{error}");
         Metrics::disabled()
     })
 }
