@@ -72,7 +72,11 @@ fn the_commands_of_the_readme_print_what_it_says() {
                 .split_once(&format!("{MARK} {number}"))
                 .context("a block did not end")?;
             if let Some(expected) = block.expected {
-                ensure!(own.contains(expected), "{}prints\n{own}\nnot {expected}", block.commands);
+                ensure!(
+                    own.contains(expected),
+                    "{}prints\n{own}\nnot {expected}",
+                    block.commands
+                );
             }
             rest = tail;
         }

@@ -6,8 +6,8 @@ use anyhow::ensure;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use outrigger_test_kit::http::HttpBody;
 use outrigger_test_kit::{
-    Collector, Daprd, HttpApp, HttpRequest, HttpResponse, Process, Program, Result, free_port, isolated, skip,
-    until, wait_for_port,
+    Collector, Daprd, HttpApp, HttpRequest, HttpResponse, Process, Program, Result, free_port, isolated,
+    skip, until, wait_for_port,
 };
 use prost::Message as _;
 use serde_json::Value;
@@ -15,10 +15,7 @@ use serde_json::Value;
 use super::{Pair, SAMPLED, TRACE_ID, configuration};
 
 /// What `tests/install.sh` installed.
-const ROTEL: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../target/test-tools/python/lib"
-);
+const ROTEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-tools/python/lib");
 
 /// The collector inside the Python package, whatever the version of Python.
 fn rotel() -> Option<PathBuf> {
@@ -100,10 +97,16 @@ fn otlp_by_http_is_protobuf_on_v1_traces_with_the_headers_asked_for() {
         let mut names = Vec::new();
         for request in &requests {
             assert_eq!(request.method, "POST");
-            assert_eq!(request.headers.get("content-type"), Some("application/x-protobuf"));
+            assert_eq!(
+                request.headers.get("content-type"),
+                Some("application/x-protobuf")
+            );
             assert_eq!(request.headers.get("x-key"), Some("secret"));
             let export = ExportTraceServiceRequest::decode(request.body.clone())?;
-            let scopes = export.resource_spans.into_iter().flat_map(|group| group.scope_spans);
+            let scopes = export
+                .resource_spans
+                .into_iter()
+                .flat_map(|group| group.scope_spans);
             names.extend(scopes.flat_map(|scope| scope.spans).map(|span| span.name));
         }
         assert_eq!(names, ["CallLocal/callee/orders"; 2]);
@@ -140,7 +143,10 @@ fn zipkin_gets_spans_as_json_of_its_version_2() {
             found.unwrap_or_else(|| panic!("no span of {app_id}: {spans:?}"))
         };
         let (client, server) = (of("caller"), of("callee"));
-        assert_eq!((&client["kind"], &server["kind"]), (&"CLIENT".into(), &"SERVER".into()));
+        assert_eq!(
+            (&client["kind"], &server["kind"]),
+            (&"CLIENT".into(), &"SERVER".into())
+        );
         for span in [client, server] {
             assert_eq!(span["traceId"], TRACE_ID);
             // Zipkin's own form: lower case is up to its users.
@@ -148,7 +154,11 @@ fn zipkin_gets_spans_as_json_of_its_version_2() {
                 span["name"].as_str().unwrap_or_default().to_lowercase(),
                 "calllocal/callee/orders"
             );
-            assert!(span["timestamp"].as_u64().is_some_and(|micros| micros > 1_500_000_000_000_000));
+            assert!(
+                span["timestamp"]
+                    .as_u64()
+                    .is_some_and(|micros| micros > 1_500_000_000_000_000)
+            );
             assert!(span["duration"].as_u64().is_some_and(|micros| micros > 0));
             assert_eq!(span["tags"]["rpc.service"], "ServiceInvocation");
         }
@@ -171,7 +181,10 @@ fn spans_are_lines_of_the_log_when_asked_for() {
             "msg=\"[CallLocal/callee/orders] Trace: {TRACE_ID} Span: b7ad6b7169203331/{span_id} Time: ["
         );
         let line = pair.caller.process.wait_for_line(&start).await?;
-        assert!(line.contains(" level=info ") && line.contains("scope=dapr.runtime.trace"), "{line}");
+        assert!(
+            line.contains(" level=info ") && line.contains("scope=dapr.runtime.trace"),
+            "{line}"
+        );
         assert!(line.contains("] Annotations: []\""), "{line}");
         let start = format!("[CallLocal/callee/orders] Trace: {TRACE_ID} Span: {span_id}/");
         pair.callee.process.wait_for_line(&start).await?;
@@ -213,7 +226,10 @@ async fn spans_that_wait_are_sent_at_shutdown() -> Result<()> {
         .start()
         .await?;
     assert_eq!(daprd.get("/v1.0/metadata").await?.status, 200);
-    daprd.process.signal(outrigger_test_kit::Signal::Terminate).await?;
+    daprd
+        .process
+        .signal(outrigger_test_kit::Signal::Terminate)
+        .await?;
     ensure!(daprd.process.exit().await?.success());
     until("the span", async || {
         collector
@@ -231,6 +247,11 @@ async fn a_protocol_that_otlp_does_not_have_is_fatal() -> Result<()> {
     let mut daprd = builder.spawn()?;
     assert_eq!(daprd.process.exit().await?.code(), Some(1));
     let refusal = "invalid protocol carrier-pigeon provided for Otel endpoint";
-    assert_eq!(daprd.process.lines_with(refusal).len(), 1, "{:?}", daprd.process.lines());
+    assert_eq!(
+        daprd.process.lines_with(refusal).len(),
+        1,
+        "{:?}",
+        daprd.process.lines()
+    );
     Ok(())
 }

@@ -41,7 +41,11 @@ fn without_a_configuration_apps_and_callers_see_the_zero_context() {
         let pair = Pair::start("http", app.port(), "{}").await?;
         let reply = pair.caller.send(&call()).await?;
         assert_eq!(reply.header("traceparent"), Some(ZERO));
-        assert!(reply.headers.names().contains(&"Traceparent"), "{:?}", reply.headers);
+        assert!(
+            reply.headers.names().contains(&"Traceparent"),
+            "{:?}",
+            reply.headers
+        );
         let received = &app.requests_for("/orders")[0];
         assert_eq!(received.headers.get("traceparent"), Some(ZERO));
         Ok(())
@@ -53,7 +57,9 @@ fn without_a_configuration_a_callers_context_goes_through_unchanged() {
     isolated!(async {
         let app = HttpApp::echo().await?;
         let pair = Pair::start("http", app.port(), "{}").await?;
-        let request = call().header("traceparent", SAMPLED).header("tracestate", "a=1,b=2");
+        let request = call()
+            .header("traceparent", SAMPLED)
+            .header("tracestate", "a=1,b=2");
         let reply = pair.caller.send(&request).await?;
         assert_eq!(reply.header("traceparent"), Some(SAMPLED));
         let received = &app.requests_for("/orders")[0];
@@ -136,7 +142,10 @@ fn a_context_that_cannot_be_read_begins_a_new_trace() {
             let reply = pair.caller.send(&call().header("traceparent", broken)).await?;
             let (trace_id, _, flags) = parts(reply.header("traceparent").unwrap_or_default());
             assert_eq!((trace_id.len(), flags), (32, "01"), "{broken}");
-            assert!(trace_id != TRACE_ID && trace_id.trim_matches('0') != "", "{broken}");
+            assert!(
+                trace_id != TRACE_ID && trace_id.trim_matches('0') != "",
+                "{broken}"
+            );
         }
         Ok(())
     });
@@ -200,7 +209,10 @@ fn baggage_is_handed_on_and_repeated_to_the_caller() {
             Some("user=ann,tier=gold;since=2020")
         );
         let joined = call().header("baggage", "a=1").header("baggage", "b=2");
-        assert_eq!(pair.caller.send(&joined).await?.header("baggage"), Some("a=1,b=2"));
+        assert_eq!(
+            pair.caller.send(&joined).await?.header("baggage"),
+            Some("a=1,b=2")
+        );
         Ok(())
     });
 }

@@ -25,7 +25,11 @@ fn installed(name: &str) -> Option<&'static str> {
     None
 }
 
-async fn start_prometheus(program: &str, directory: &Directory, targets: &[&Daprd]) -> Result<(Process, u16)> {
+async fn start_prometheus(
+    program: &str,
+    directory: &Directory,
+    targets: &[&Daprd],
+) -> Result<(Process, u16)> {
     let port = free_port()?;
     let targets: Vec<_> = targets
         .iter()
@@ -58,7 +62,9 @@ async fn query(port: u16, query: &str) -> Result<Vec<Value>> {
 #[test]
 fn prometheus_scrapes_both_sidecars_and_finds_their_series() {
     isolated!(async {
-        let Some(program) = installed("prometheus") else { return Ok(()) };
+        let Some(program) = installed("prometheus") else {
+            return Ok(());
+        };
         let cluster = Cluster::start(["caller", "callee"]).await?;
         for _ in 0..3 {
             assert_eq!(cluster["caller"].invoke("callee", "orders").await?.status, 200);
@@ -81,7 +87,11 @@ fn prometheus_scrapes_both_sidecars_and_finds_their_series() {
             assert_eq!(samples[0]["metric"]["app_id"], app_id);
             assert_eq!(samples[0]["value"][1], "3");
         }
-        let quantile = query(port, "histogram_quantile(0.9,sum(dapr_http_server_latency_bucket)by(le))").await?;
+        let quantile = query(
+            port,
+            "histogram_quantile(0.9,sum(dapr_http_server_latency_bucket)by(le))",
+        )
+        .await?;
         assert_eq!(quantile.len(), 1);
         Ok(())
     });
@@ -90,7 +100,9 @@ fn prometheus_scrapes_both_sidecars_and_finds_their_series() {
 #[test]
 fn promtool_has_nothing_to_say_but_about_the_names_of_dapr() {
     isolated!(async {
-        let Some(program) = installed("promtool") else { return Ok(()) };
+        let Some(program) = installed("promtool") else {
+            return Ok(());
+        };
         let cluster = Cluster::start(["caller", "callee"]).await?;
         assert_eq!(cluster["caller"].invoke("callee", "orders").await?.status, 200);
         assert_eq!(cluster["caller"].invoke("nobody", "orders").await?.status, 500);

@@ -45,8 +45,7 @@ async fn paths_stay_out_of_the_labels_at_low_cardinality() -> Result<()> {
 fn a_template_stands_for_the_paths_that_it_matches() {
     isolated!(async {
         let app = HttpApp::echo().await?;
-        let spec =
-            "{metrics: {http: {increasedCardinality: false, pathMatching: ['/orders/{orderID}', '/orders/special']}}}";
+        let spec = "{metrics: {http: {increasedCardinality: false, pathMatching: ['/orders/{orderID}', '/orders/special']}}}";
         let pair = Pair::start("http", app.port(), spec).await?;
         for method in ["orders/1", "orders/2", "orders/special", "items/1"] {
             assert_eq!(pair.caller.invoke("callee", method).await?.status, 200);
@@ -56,11 +55,19 @@ fn a_template_stands_for_the_paths_that_it_matches() {
             ("/v1.0/invoke/{app_id}/method/orders/special", 1),
         ] {
             let labels = format!("app_id=\"caller\",method=\"GET\",path=\"{path}\",status=\"200\"");
-            expect(&pair.caller, &format!("dapr_http_server_request_count{{{labels}}} {count}")).await?;
+            expect(
+                &pair.caller,
+                &format!("dapr_http_server_request_count{{{labels}}} {count}"),
+            )
+            .await?;
         }
         for (path, count) in [("/orders/{orderID}", 2), ("/orders/special", 1), ("", 1)] {
             let labels = format!("app_id=\"callee\",method=\"GET\",path=\"{path}\",status=\"200\"");
-            expect(&pair.callee, &format!("dapr_http_client_completed_count{{{labels}}} {count}")).await?;
+            expect(
+                &pair.callee,
+                &format!("dapr_http_client_completed_count{{{labels}}} {count}"),
+            )
+            .await?;
         }
         assert!(!pair.caller.metrics().await?.contains("items"));
         Ok(())
@@ -82,7 +89,10 @@ async fn at_high_cardinality_unmatched_paths_are_labels_and_ids_of_actors_are_no
         expect(&daprd, &format!("dapr_http_server_response_count{{{labels}}} 1")).await?;
     }
     let warning = "msg=\"The default value for 'spec.metric.http.increasedCardinality' will change to 'false' in Dapr 1.15 or later\"";
-    assert!(daprd.process.lines_with(warning).is_empty(), "the setting is given");
+    assert!(
+        daprd.process.lines_with(warning).is_empty(),
+        "the setting is given"
+    );
     Ok(())
 }
 
@@ -90,7 +100,8 @@ async fn at_high_cardinality_unmatched_paths_are_labels_and_ids_of_actors_are_no
 async fn verbs_are_left_out_when_asked_for() -> Result<()> {
     let daprd = start("{http: {excludeVerbs: true}}").await?;
     daprd.get("/v1.0/metadata").await?;
-    let line = r#"dapr_http_server_request_count{app_id="measured",method="",path="/v1.0/metadata",status="200"} 1"#;
+    let line =
+        r#"dapr_http_server_request_count{app_id="measured",method="",path="/v1.0/metadata",status="200"} 1"#;
     expect(&daprd, line).await
 }
 
@@ -135,7 +146,10 @@ async fn a_rule_that_is_no_pattern_is_logged_and_nothing_is_recorded() -> Result
     let lines = daprd.process.lines_with("failed to compile regex for rule");
     assert_eq!(lines.len(), 1, "{:?}", daprd.process.lines());
     let start = "level=error msg=\"[INIT_FAILURE]: initialization error occurred for metrics: failed to compile regex for rule ";
-    assert!(lines[0].contains(start) && lines[0].contains("/path: "), "{lines:?}");
+    assert!(
+        lines[0].contains(start) && lines[0].contains("/path: "),
+        "{lines:?}"
+    );
     daprd.get("/v1.0/metadata").await?;
     assert!(!daprd.metrics().await?.contains("dapr_http_server"));
     Ok(())

@@ -4,7 +4,9 @@ use anyhow::Context as _;
 use http::HeaderMap;
 use outrigger_api::common::InvokeResponse;
 use outrigger_test_kit::grpc::metadata;
-use outrigger_test_kit::{Collector, GrpcApp, HttpApp, HttpRequest, HttpResponse, Result, SpanRecord, isolated};
+use outrigger_test_kit::{
+    Collector, GrpcApp, HttpApp, HttpRequest, HttpResponse, Result, SpanRecord, isolated,
+};
 
 use super::{INVOKE_SERVICE, Pair, SAMPLED, TRACE_ID, exporting_to, invocation, map, parts};
 
@@ -38,14 +40,19 @@ fn an_http_call_is_a_client_span_and_a_server_span_below_the_callers_own() {
 
         let (client, server) = two(&collector, "CallLocal/callee/orders/1").await?;
         assert_eq!((client.kind.as_str(), server.kind.as_str()), (CLIENT, SERVER));
-        assert_eq!((client.trace_id.as_str(), server.trace_id.as_str()), (TRACE_ID, TRACE_ID));
+        assert_eq!(
+            (client.trace_id.as_str(), server.trace_id.as_str()),
+            (TRACE_ID, TRACE_ID)
+        );
         assert_eq!(client.parent_span_id, "b7ad6b7169203331");
         assert_eq!(server.parent_span_id, client.span_id);
         assert_eq!((client.status_code, server.status_code), (0, 0));
         assert!(client.times.0 <= server.times.0 && server.times.0 < server.times.1);
 
         let mut attributes = client.attributes;
-        let port = attributes.remove("server.port").context("the port of the client")?;
+        let port = attributes
+            .remove("server.port")
+            .context("the port of the client")?;
         assert!(port.parse::<u16>().is_ok(), "{port}");
         let expected = [
             ("dapr.protocol", "http"),
@@ -61,7 +68,10 @@ fn an_http_call_is_a_client_span_and_a_server_span_below_the_callers_own() {
         assert_eq!(attributes, map(expected));
         let expected = [
             ("dapr.protocol", "grpc"),
-            ("dapr.api", "/dapr.proto.internals.v1.ServiceInvocation/CallLocalStream"),
+            (
+                "dapr.api",
+                "/dapr.proto.internals.v1.ServiceInvocation/CallLocalStream",
+            ),
             ("rpc.service", "ServiceInvocation"),
             ("dapr.invoke_method", "orders/1"),
         ];
@@ -176,7 +186,6 @@ fn a_proxied_call_is_named_by_its_method_on_both_sides() {
         assert_eq!(outer.attributes, map(expected));
         let expected = [
             ("dapr.protocol", "grpc"),
-            ("dapr-app-id", "callee"),
             ("dapr-caller-app-id", "caller"),
             ("dapr-callee-app-id", "callee"),
         ];
@@ -201,7 +210,10 @@ fn a_call_of_another_api_is_one_span_with_the_path_as_its_name() {
                 .wait_for_spans(1, |span| span.name == name)
                 .await?
                 .remove(0);
-            assert_eq!((span.kind.as_str(), span.attributes["dapr.api"].as_str()), (CLIENT, api));
+            assert_eq!(
+                (span.kind.as_str(), span.attributes["dapr.api"].as_str()),
+                (CLIENT, api)
+            );
         }
         let names: Vec<_> = collector.spans().into_iter().map(|span| span.name).collect();
         assert!(!names.iter().any(|name| name.contains("healthz")), "{names:?}");

@@ -32,7 +32,10 @@ fn the_javascript_sdk_calls_an_app_by_both_protocols() {
         };
         let printed = shop.run(client("http-app")).await?;
         let body = json!({"got": "42", "by": "http"});
-        assert_eq!(printed, json!({"http": body, "grpc": body, "refused": printed["refused"]}));
+        assert_eq!(
+            printed,
+            json!({"http": body, "grpc": body, "refused": printed["refused"]})
+        );
         let refusal = printed["refused"].as_str().unwrap_or_default();
         assert!(refusal.contains(super::UNKNOWN_APP), "{refusal}");
         let received = shop.http_app.requests_for("/neworder");

@@ -60,7 +60,9 @@ fn an_app_made_with_the_python_sdk_is_called() {
             .arg(port.to_string())
             .env("HOME", std::env::temp_dir())
             .start()?;
-        wait_for_port(port).await.map_err(|error| error.context(app.tail()))?;
+        wait_for_port(port)
+            .await
+            .map_err(|error| error.context(app.tail()))?;
         let shop = Shop::start_with(port).await?;
         let printed = shop.run(client(&python, "grpc-app")).await?;
         let body = json!({"got": "41", "by": "sdk"});
