@@ -16,7 +16,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
-use http_body_util::BodyExt;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use outrigger_api::{Any, common, rpc};
 use outrigger_link::{CallError, Invocation, Metadata, Reply, ReplyStatus, Status, Text, code};
 use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response};
@@ -184,7 +185,9 @@ impl GrpcApp {
         if length > limit {
             return Err(too_large(length, limit));
         }
-        let mut request = Request::new(Body::from(framed(message)));
+        // A body of known length would be announced by a header, which gRPC does not have.
+        let frame = futures_util::stream::iter([Ok::<_, BoxError>(Frame::data(framed(message)))]);
+        let mut request = Request::new(Body::new(StreamBody::new(frame)));
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = Uri::from(PathAndQuery::from_static(method));

@@ -189,8 +189,9 @@ impl HttpBody for Received {
         self.inner.is_end_stream()
     }
 
+    /// Unknown: a client that knew it would send a length along, which gRPC does not.
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        SizeHint::default()
     }
 }
 

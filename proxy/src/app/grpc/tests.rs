@@ -5,8 +5,6 @@ use std::future::ready;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http_body::Frame;
-use http_body_util::StreamBody;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -183,6 +181,7 @@ async fn an_invocation_becomes_a_call_of_the_app() {
     assert_eq!(header("dapr-api-token"), "app-token");
     assert_eq!(header("content-type"), "application/grpc+proto");
     assert_eq!(header("te"), "trailers");
+    assert!(!headers.contains_key("content-length"));
     assert_eq!(
         header("traceparent"),
         "00-00000000000000000000000000000000-0000000000000000-00"
