@@ -6,8 +6,8 @@ use anyhow::ensure;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use outrigger_test_kit::http::HttpBody;
 use outrigger_test_kit::{
-    Collector, Daprd, HttpApp, HttpRequest, HttpResponse, Process, Program, Result, free_port, isolated,
-    skip, until, wait_for_port,
+    Collector, Daprd, HttpApp, HttpRequest, HttpResponse, Process, Program, Result, Signal, free_port,
+    isolated, skip, until, wait_for_port,
 };
 use prost::Message as _;
 use serde_json::Value;
@@ -218,6 +218,42 @@ async fn the_standard_environment_names_a_collector() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_standard_environment_chooses_http_and_headers() -> Result<()> {
+    let receiver = HttpApp::start(async |_| HttpResponse::ok("")).await?;
+    let daprd = Daprd::builder("envy")?
+        .env(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            &format!("http://127.0.0.1:{}", receiver.port()),
+        )
+        .env("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
+        .env("OTEL_EXPORTER_OTLP_INSECURE", "true")
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b,x-team=blue")
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .start()
+        .await?;
+    assert_eq!(daprd.get("/v1.0/metadata").await?.status, 200);
+    let request = receiver.wait_for_requests("/v1/traces", 1).await?.remove(0);
+    assert_eq!(request.headers.get("x-key"), Some("a b"));
+    assert_eq!(request.headers.get("x-team"), Some("blue"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_harms_no_call_and_no_shutdown() -> Result<()> {
+    let mut daprd = Daprd::builder("alone")?
+        .configuration(&configuration(&otel(free_port()?, "grpc")))?
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .start()
+        .await?;
+    for _ in 0..20 {
+        assert_eq!(daprd.get("/v1.0/metadata").await?.status, 200);
+    }
+    daprd.process.signal(Signal::Terminate).await?;
+    ensure!(daprd.process.exit().await?.success(), "{}", daprd.process.tail());
+    Ok(())
+}
+
+#[tokio::test]
 async fn spans_that_wait_are_sent_at_shutdown() -> Result<()> {
     let collector = Collector::start().await?;
     let mut daprd = Daprd::builder("leaver")?
@@ -226,10 +262,7 @@ async fn spans_that_wait_are_sent_at_shutdown() -> Result<()> {
         .start()
         .await?;
     assert_eq!(daprd.get("/v1.0/metadata").await?.status, 200);
-    daprd
-        .process
-        .signal(outrigger_test_kit::Signal::Terminate)
-        .await?;
+    daprd.process.signal(Signal::Terminate).await?;
     ensure!(daprd.process.exit().await?.success());
     until("the span", async || {
         collector

@@ -270,6 +270,36 @@ fn a_proxied_call_counts_as_a_call_of_its_method() {
 }
 
 #[test]
+fn a_proxied_call_that_says_so_counts_as_streaming() {
+    isolated!(async {
+        let app = GrpcApp::echo().await?;
+        let pair = Pair::start("grpc", app.port(), "{}").await?;
+        let client = pair.caller.grpc().await?;
+        let headers = metadata([("dapr-app-id", "callee"), ("dapr-stream", "true")]);
+        let reply = client
+            .call("/shop.v1.Orders/Watch", headers, ["one", "two"])
+            .await?;
+        assert_eq!((reply.status, reply.messages.len()), (0, 2));
+        let sent = r#"dapr_runtime_service_invocation_req_sent_total{app_id="caller",dst_app_id="callee",type="streaming"} 1"#;
+        expect(
+            &pair.caller,
+            "dapr_runtime_service_invocation_req_sent_total",
+            "",
+            &[sent],
+        )
+        .await?;
+        let received = r#"dapr_runtime_service_invocation_res_recv_total{app_id="caller",src_app_id="callee",status="0",type="streaming"} 1"#;
+        expect(
+            &pair.caller,
+            "dapr_runtime_service_invocation_res_recv_total",
+            "",
+            &[received],
+        )
+        .await
+    });
+}
+
+#[test]
 fn an_identity_that_was_obtained_is_counted() {
     isolated!(async {
         let cluster = Cluster::start(["secured"]).await?;

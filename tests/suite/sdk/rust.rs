@@ -18,21 +18,23 @@ fn the_rust_sdk_calls_a_grpc_app() {
         let options = ClientOptions::new()
             .with_address(address(&shop))
             .without_api_token();
-        let mut client = Client::from_options(options).await.map_err(text)?;
+        let mut client = Client::from_options(options)
+            .await
+            .map_err(|error| text(&error))?;
         let response = client
             .invoke_service("grpc-app", "neworder", Some(order()))
             .await
-            .map_err(text)?;
+            .map_err(|error| text(&error))?;
         assert_eq!(response.content_type, "application/json");
         let body: Value = serde_json::from_slice(&response.data.unwrap_or_default().value)?;
         assert_eq!(body, json!({"got": "43", "by": "grpc", "method": "neworder"}));
 
         let refused = client.invoke_service("nobody", "neworder", None).await;
-        let refusal = text(refused.expect_err("nobody has this app")).to_string();
+        let refusal = text(&refused.expect_err("nobody has this app")).to_string();
         assert!(refusal.contains(UNKNOWN_APP), "{refusal}");
         // This call cannot say which verb an HTTP app is to see.
         let refused = client.invoke_service("http-app", "neworder", None).await;
-        let refusal = text(refused.expect_err("there is no verb")).to_string();
+        let refusal = text(&refused.expect_err("there is no verb")).to_string();
         assert!(refusal.contains("missing HTTP extension field"), "{refusal}");
         assert!(shop.http_app.requests_for("/neworder").is_empty());
         Ok(())
@@ -81,6 +83,6 @@ fn order() -> prost_types::Any {
     }
 }
 
-fn text(error: Error) -> anyhow::Error {
+fn text(error: &Error) -> anyhow::Error {
     anyhow::anyhow!("{error:?}")
 }
