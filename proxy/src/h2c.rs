@@ -47,7 +47,9 @@ pub(crate) fn is_asked(request: &Request<Body>) -> bool {
     has_token(headers, &UPGRADE, "h2c")
         && has_token(headers, &CONNECTION, "upgrade")
         && has_token(headers, &CONNECTION, "http2-settings")
-        && headers.get(&HTTP2_SETTINGS).is_some_and(|value| URL_SAFE_NO_PAD.decode(trim(value)).is_ok())
+        && headers
+            .get(&HTTP2_SETTINGS)
+            .is_some_and(|value| URL_SAFE_NO_PAD.decode(trim(value)).is_ok())
         && !headers.contains_key(TRANSFER_ENCODING)
         && headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0")
 }
@@ -56,16 +58,26 @@ pub(crate) fn is_asked(request: &Request<Body>) -> bool {
 pub(crate) fn switching() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("h2c"));
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    response
+        .headers_mut()
+        .insert(UPGRADE, HeaderValue::from_static("h2c"));
     response
 }
 
 /// The request as a HEADERS frame of stream 1, literal fields only, connection headers left out.
 pub(crate) fn as_headers_frame(request: &Request<Body>) -> Bytes {
     let mut block = BytesMut::with_capacity(512);
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let host = request.headers().get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let host = request
+        .headers()
+        .get(HOST)
+        .map_or(&b""[..], HeaderValue::as_bytes);
     put_field(&mut block, b":method", request.method().as_str().as_bytes());
     put_field(&mut block, b":scheme", b"http");
     put_field(&mut block, b":authority", host);
@@ -90,12 +102,22 @@ pub(crate) fn as_headers_frame(request: &Request<Body>) -> Bytes {
 impl<T> Replayed<T> {
     /// Puts `frame` behind the opening bytes that `inner` still has to give.
     pub(crate) fn new(inner: T, frame: Bytes) -> Self {
-        Self { inner, state: State::Opening { seen: BytesMut::new(), frame } }
+        Self {
+            inner,
+            state: State::Opening {
+                seen: BytesMut::new(),
+                frame,
+            },
+        }
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Replayed<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
             match &mut this.state {
@@ -190,7 +212,10 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 /// Base64 as clients send it, with or without padding.
 fn trim(value: &HeaderValue) -> &[u8] {
     let bytes = value.as_bytes();
-    let end = bytes.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte != b'=')
+        .map_or(0, |last| last + 1);
     &bytes[..end]
 }
 
@@ -220,7 +245,9 @@ mod tests {
             assert!(!is_asked(&request), "without {name}");
         }
         let mut request = asking();
-        request.headers_mut().insert("content-length", HeaderValue::from_static("3"));
+        request
+            .headers_mut()
+            .insert("content-length", HeaderValue::from_static("3"));
         assert!(!is_asked(&request));
     }
 

@@ -14,6 +14,9 @@
 //! | [`sidecar`] | one run from start to the end of the drain |
 
 mod app;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench_support;
 mod grpc_api;
 mod h2c;
 mod health;

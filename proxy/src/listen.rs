@@ -67,7 +67,11 @@ impl Listeners {
                 }
             }
         }
-        if listeners.is_empty() { Err(BindError::NoEndpoint) } else { Ok(Self::Tcp(listeners)) }
+        if listeners.is_empty() {
+            Err(BindError::NoEndpoint)
+        } else {
+            Ok(Self::Tcp(listeners))
+        }
     }
 
     /// Binds one address at once, without patience.
@@ -80,7 +84,10 @@ impl Listeners {
 
     /// Makes a Unix socket at `path`; a left-over one is replaced.
     pub(crate) fn unix(path: &Path) -> Result<Self, BindError> {
-        let failed = |source| BindError::Unix { path: path.to_owned(), source };
+        let failed = |source| BindError::Unix {
+            path: path.to_owned(),
+            source,
+        };
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
@@ -104,7 +111,10 @@ impl Listeners {
     /// The bound TCP addresses.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         match self {
-            Self::Tcp(listeners) => listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
+            Self::Tcp(listeners) => listeners
+                .iter()
+                .filter_map(|listener| listener.local_addr().ok())
+                .collect(),
             Self::Unix(..) => Vec::new(),
         }
     }
@@ -112,14 +122,25 @@ impl Listeners {
     /// Accepts until the drain starts; `serve` is called on the worker that the connection was dealt to.
     ///
     /// `make` gives the server of the worker with an index: each has its own, so that cores share nothing.
-    pub(crate) fn accept<S, F>(self, workers: &Arc<Workers>, drain: &DrainSignal, make: impl Fn(usize) -> S, serve: F)
-    where
+    pub(crate) fn accept<S, F>(
+        self,
+        workers: &Arc<Workers>,
+        drain: &DrainSignal,
+        make: impl Fn(usize) -> S,
+        serve: F,
+    ) where
         S: Clone + Send + Sync + 'static,
         F: AsyncServe<S>,
     {
         let servers: Arc<[S]> = (0..workers.len()).map(make).collect();
         let turn = Arc::new(Turn::default());
-        let deal = Deal { servers, turn, workers: Arc::clone(workers), drain: drain.clone(), serve };
+        let deal = Deal {
+            servers,
+            turn,
+            workers: Arc::clone(workers),
+            drain: drain.clone(),
+            serve,
+        };
         match self {
             Self::Tcp(listeners) => {
                 for listener in listeners {
@@ -207,7 +228,9 @@ where
                 let prepared = stream.set_nodelay(true).and_then(|()| stream.into_std());
                 match prepared {
                     Ok(stream) => deal.hand_out(Accepted::Tcp(stream, remote)),
-                    Err(error) => tracing::debug!(target: "dapr.runtime", "a connection ended at once: {error}"),
+                    Err(error) => {
+                        tracing::debug!(target: "dapr.runtime", "a connection ended at once: {error}")
+                    }
                 }
             }
             Err(error) => pause_after(&error).await,
@@ -238,7 +261,10 @@ where
 
 /// Out of descriptors or memory: give the system a moment, the listener stays.
 async fn pause_after(error: &io::Error) {
-    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    ) {
         return;
     }
     tracing::warn!(target: "dapr.runtime", "failed to accept a connection: {error}");
@@ -295,7 +321,11 @@ fn bind_socket(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The way Go prints a listening address: all interfaces as `[::]`.
 fn display_address(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() { format!("[::]:{}", address.port()) } else { address.to_string() }
+    if address.ip().is_unspecified() {
+        format!("[::]:{}", address.port())
+    } else {
+        address.to_string()
+    }
 }
 
 #[cfg(test)]

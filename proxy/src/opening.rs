@@ -56,12 +56,20 @@ impl Opened {
 impl<T> Watched<T> {
     /// Watches the first bytes of `inner`.
     pub(crate) fn new(inner: T, opened: Opened) -> Self {
-        Self { inner, opened, first_read: false }
+        Self {
+            inner,
+            opened,
+            first_read: false,
+        }
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let outcome = Pin::new(&mut self.inner).poll_read(cx, buf);
         if !self.first_read && buf.filled().len() > before {
@@ -117,7 +125,11 @@ mod tests {
     async fn a_first_request_gives_all_the_time_there_is() {
         let opened = Opened::default();
         opened.set();
-        assert!(tokio::time::timeout(PATIENCE * 10, opened.overdue()).await.is_err());
+        assert!(
+            tokio::time::timeout(PATIENCE * 10, opened.overdue())
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ use crate::http_api::{
     BodyLimit, Cors, LogCalls, Measure, Open, RequireToken, Rescue, Routes, Trace, UserMiddleware,
 };
 use crate::internal::Internal;
-use crate::runtime::{GrpcNetwork, Runtime, WorkerParts};
+use crate::runtime::{Runtime, WorkerParts};
 use crate::serve::HttpService;
 
 /// Answers the calls of other sidecars; what is no service invocation goes to the gRPC routes.
@@ -54,11 +54,22 @@ pub(crate) fn public_http(rt: &Runtime) -> HttpService {
 
 /// App → sidecar over gRPC: the Dapr service, and the way through to the services of other apps.
 pub(crate) fn api_grpc(rt: &Runtime, worker: &WorkerParts) -> HttpService {
-    grpc_api::public(rt.backend(worker), rt.network(worker), &rt.grpc, rt.tracer.clone(), rt.metrics.clone())
+    grpc_api::public(
+        rt.backend(worker),
+        rt.network(worker),
+        &rt.grpc,
+        rt.tracer.clone(),
+        rt.metrics.clone(),
+    )
 }
 
 /// Peer → sidecar over the link: service invocation, and the way through to the services of the own app.
 pub(crate) fn internal(rt: &Runtime, worker: &WorkerParts) -> InternalServer {
-    let other = grpc_api::internal::<GrpcNetwork>(rt.network(worker), &rt.grpc, rt.tracer.clone(), rt.metrics.clone());
+    let other = grpc_api::internal(
+        rt.network(worker),
+        &rt.grpc,
+        rt.tracer.clone(),
+        rt.metrics.clone(),
+    );
     Arc::new(Internal::new(rt.internal_parts(worker), other))
 }

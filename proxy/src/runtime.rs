@@ -90,7 +90,11 @@ impl Runtime {
     /// What the routes of the API port need.
     pub(crate) fn api_routes(&self, worker: &WorkerParts) -> RouteParts {
         let invoke = HttpInvoke::new(worker.invoker.clone(), self.metrics.clone());
-        RouteParts { router: self.api_router(), invoke: Some(invoke), ..self.public_routes() }
+        RouteParts {
+            router: self.api_router(),
+            invoke: Some(invoke),
+            ..self.public_routes()
+        }
     }
 
     /// What the routes of the public port need.
@@ -153,6 +157,15 @@ impl Runtime {
             tracer: self.tracer.clone(),
             metrics: self.metrics.clone(),
         }
+    }
+}
+
+// === impl WorkerParts ===
+
+impl WorkerParts {
+    /// The worker's channel to the app.
+    pub(crate) fn app(&self) -> Option<&AppChannel> {
+        self.app.as_ref()
     }
 }
 
@@ -219,12 +232,23 @@ impl Network for GrpcNetwork {
             return Err(CallError::text("name resolver not initialized"));
         };
         let namespace = namespace.unwrap_or(&self.namespace);
-        let lookup = Lookup { app_id, namespace, port: self.internal_port };
+        let lookup = Lookup {
+            app_id,
+            namespace,
+            port: self.internal_port,
+        };
         let endpoint = match resolver.cached(&lookup) {
             Some(endpoint) => endpoint,
-            None => resolver.resolve(&lookup).await.map_err(|error| CallError::text(error.to_string()))?,
+            None => resolver
+                .resolve(&lookup)
+                .await
+                .map_err(|error| CallError::text(error.to_string()))?,
         };
-        let peer = PeerAddress { address: endpoint.address, app_id: app_id.into(), namespace: namespace.into() };
+        let peer = PeerAddress {
+            address: endpoint.address,
+            app_id: app_id.into(),
+            namespace: namespace.into(),
+        };
         Ok(self.peers.forward(&peer, request).await?)
     }
 

@@ -1,7 +1,9 @@
 //! Serving one connection: HTTP/1.1 and h2c on the API ports, HTTP/2 on the gRPC port.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +13,9 @@ use http::Version;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use outrigger_svc::{BoxConnection, BoxedService, CallContext, DrainSignal, Request, Response, Service, Surface};
+use outrigger_svc::{
+    BoxConnection, BoxedService, CallContext, DrainSignal, Request, Response, Service, Surface,
+};
 
 use crate::h2c::{self, Replayed};
 use crate::listen::AsyncServe;
@@ -34,6 +38,7 @@ pub(crate) struct ServeGrpc {
     builder: hyper::server::conn::http2::Builder<TokioExecutor>,
 }
 
+const HTTP: &str = "dapr.runtime.http";
 /// Windows of an API connection: enough for a body in flight, not more than a client may make us hold.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
@@ -54,7 +59,8 @@ impl ServeHttp {
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             .title_case_headers(true)
-            .half_close(true)
+            // A client that has gone away ends the work on its request.
+            .half_close(false)
             .max_buf_size((read_buffer + HEADER_SLOP).max(LEAST_HEADER_BUFFER));
         builder
             .http2()
@@ -63,9 +69,14 @@ impl ServeHttp {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(read_buffer + HEADER_SLOP).unwrap_or(u32::MAX));
         if !h2c {
+            // Has no effect on connections that may be upgraded.
             builder = builder.http1_only();
         }
-        Self { surface, builder, h2c }
+        Self {
+            surface,
+            builder,
+            h2c,
+        }
     }
 }
 
@@ -77,27 +88,82 @@ impl AsyncServe<HttpService> for ServeHttp {
         remote: Option<SocketAddr>,
         drain: DrainSignal,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let context = CallContext { surface: self.surface, remote, peer: None };
+        let context = CallContext {
+            surface: self.surface,
+            remote,
+            peer: None,
+        };
         let (builder, h2c) = (self.builder.clone(), self.h2c);
         async move {
-            let upgrade = h2c.then(|| Upgrade { builder: builder.clone(), drain: drain.clone() });
+            let upgrade = h2c.then(|| Upgrade {
+                builder: builder.clone(),
+                drain: drain.clone(),
+            });
             let opened = Opened::default();
-            let answer = Answer { server, context, upgrade, opened: opened.clone() };
-            let connection = Watched::new(connection, opened.clone());
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(connection), answer);
-            let mut connection = std::pin::pin!(connection);
-            let outcome = tokio::select! {
-                outcome = connection.as_mut() => outcome,
-                () = opened.overdue() => Ok(()),
-                () = drain.stopping() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
+            let answer = Answer {
+                server,
+                context,
+                upgrade,
+                opened: opened.clone(),
+            };
+            let connection = TokioIo::new(Watched::new(connection, opened.clone()));
+            let outcome = if h2c {
+                let connection = builder.serve_connection_with_upgrades(connection, answer);
+                drive(
+                    connection,
+                    |connection| connection.graceful_shutdown(),
+                    &opened,
+                    &drain,
+                )
+                .await
+            } else {
+                let connection = builder.serve_connection(connection, answer);
+                drive(
+                    connection,
+                    |connection| connection.graceful_shutdown(),
+                    &opened,
+                    &drain,
+                )
+                .await
             };
             if let Err(error) = outcome {
-                tracing::debug!(target: "dapr.runtime.http", "a connection ended: {error}");
+                tell(&*error);
             }
         }
+    }
+}
+
+/// Serves a connection to its end, which the client, its silence or the stop of the program brings about.
+async fn drive<C, E>(
+    connection: C,
+    graceful_shutdown: impl FnOnce(Pin<&mut C>),
+    opened: &Opened,
+    drain: &DrainSignal,
+) -> Result<(), E>
+where
+    C: Future<Output = Result<(), E>>,
+{
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = opened.overdue() => Ok(()),
+        () = drain.stopping() => {
+            graceful_shutdown(connection.as_mut());
+            connection.await
+        }
+    }
+}
+
+/// Logs why a connection broke. Only invocation answers with bodies that can.
+fn tell(error: &(dyn Error + 'static)) {
+    let own = error
+        .downcast_ref::<hyper::Error>()
+        .filter(|error| error.is_user());
+    match own.and_then(Error::source) {
+        Some(cause) => {
+            tracing::warn!(target: HTTP, "HTTP service invocation failed to complete with error: {cause}");
+        }
+        None => tracing::debug!(target: HTTP, "a connection ended: {error}"),
     }
 }
 
@@ -127,10 +193,19 @@ impl AsyncServe<HttpService> for ServeGrpc {
         remote: Option<SocketAddr>,
         drain: DrainSignal,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let context = CallContext { surface: Surface::Api, remote, peer: None };
+        let context = CallContext {
+            surface: Surface::Api,
+            remote,
+            peer: None,
+        };
         let builder = self.builder.clone();
         async move {
-            let answer = Answer { server, context, upgrade: None, opened: Opened::default() };
+            let answer = Answer {
+                server,
+                context,
+                upgrade: None,
+                opened: Opened::default(),
+            };
             let connection = builder.serve_connection(TokioIo::new(connection), answer);
             let mut connection = std::pin::pin!(connection);
             let outcome = tokio::select! {
@@ -178,8 +253,17 @@ impl hyper::service::Service<http::Request<Incoming>> for Answer {
             && h2c::is_asked(&request)
         {
             let frame = h2c::as_headers_frame(&request);
-            let answer = Self { upgrade: None, ..self.clone() };
-            tokio::spawn(upgrade.drain.track(upgrade.clone().go_on(hyper::upgrade::on(&mut request), frame, answer)));
+            let answer = Self {
+                upgrade: None,
+                ..self.clone()
+            };
+            tokio::spawn(
+                upgrade.drain.track(
+                    upgrade
+                        .clone()
+                        .go_on(hyper::upgrade::on(&mut request), frame, answer),
+                ),
+            );
             return Either::Right(ready(Ok(h2c::switching())));
         }
         request.extensions_mut().insert(self.context.clone());
@@ -204,7 +288,7 @@ impl Upgrade {
             Err(error) => Err(error.into()),
         };
         if let Err(error) = outcome {
-            tracing::debug!(target: "dapr.runtime.http", "an upgraded connection ended: {error}");
+            tracing::debug!(target: HTTP, "an upgraded connection ended: {error}");
         }
     }
 }

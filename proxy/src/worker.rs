@@ -35,14 +35,19 @@ impl Workers {
     /// # Errors
     /// If the system refuses a thread or an event queue.
     pub fn start(count: usize) -> io::Result<Self> {
-        let mut workers = Self { inboxes: Vec::new(), threads: Vec::new() };
+        let mut workers = Self {
+            inboxes: Vec::new(),
+            threads: Vec::new(),
+        };
         for index in 0..count.max(1) {
             let (inbox, jobs) = mpsc::unbounded_channel();
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                worker::set_index(index);
-                runtime.block_on(run(jobs));
-            })?;
+            let thread = thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || {
+                    worker::set_index(index);
+                    runtime.block_on(run(jobs));
+                })?;
             workers.inboxes.push(inbox);
             workers.threads.push(thread);
         }

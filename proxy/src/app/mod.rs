@@ -124,7 +124,11 @@ impl AppChannel {
         let tls = matches!(protocol, AppProtocol::Https | AppProtocol::Grpcs);
         let base = Base::of_app(&settings.channel_address, settings.port, tls);
         let base = base.map_err(|error| error.to_string())?;
-        let token = settings.api_token.as_deref().map(HeaderValue::from_str).transpose();
+        let token = settings
+            .api_token
+            .as_deref()
+            .map(HeaderValue::from_str)
+            .transpose();
         let token = token.map_err(|_| "the app's API token is no header value".to_owned())?;
         let gate = Gate::new(settings.max_concurrency);
         let (dialer, metrics) = (network.app_dialer(protocol), network.metrics.clone());
@@ -135,8 +139,11 @@ impl AppChannel {
                 Transport::Grpc(app)
             }
             AppProtocol::Http | AppProtocol::Https | AppProtocol::H2c => {
-                let version =
-                    if protocol == AppProtocol::H2c { HttpVersion::H2c } else { HttpVersion::Http1 };
+                let version = if protocol == AppProtocol::H2c {
+                    HttpVersion::H2c
+                } else {
+                    HttpVersion::Http1
+                };
                 let client = Client::new(&base, version, dialer, network.pool_settings());
                 Transport::Http(HttpApp::new(base, gate.clone(), token, metrics, client))
             }
@@ -204,7 +211,11 @@ impl AppChannel {
     #[must_use]
     pub(crate) fn probe(&self, path: &str, metrics: Metrics) -> Box<dyn Probe> {
         match &self.0.transport {
-            Transport::Http(app) => Box::new(HttpProbe { app: app.for_worker(), path: path.to_owned(), metrics }),
+            Transport::Http(app) => Box::new(HttpProbe {
+                app: app.for_worker(),
+                path: path.to_owned(),
+                metrics,
+            }),
             Transport::Grpc(app) => Box::new(app.clone()),
         }
     }
@@ -215,7 +226,9 @@ impl AppChannel {
         path: &'static str,
         app_id: HeaderValue,
     ) -> Result<Option<http::Response<AnswerBody>>, String> {
-        let Transport::Http(app) = &self.0.transport else { return Ok(None) };
+        let Transport::Http(app) = &self.0.transport else {
+            return Ok(None);
+        };
         let mut headers = HeaderMap::with_capacity(3);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(HeaderName::from_static("dapr-app-id"), app_id);
@@ -229,7 +242,11 @@ impl AppNetwork {
     /// Opens connections to an app of this protocol, whose certificate is not looked at.
     #[must_use]
     pub(crate) fn app_dialer(&self, protocol: AppProtocol) -> Dialer {
-        let alpn: &[&str] = if protocol == AppProtocol::Grpcs { &["h2"] } else { &[] };
+        let alpn: &[&str] = if protocol == AppProtocol::Grpcs {
+            &["h2"]
+        } else {
+            &[]
+        };
         self.dialer().with_tls(Tls::of(unverified(&self.crypto, alpn)))
     }
 

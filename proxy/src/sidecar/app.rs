@@ -2,6 +2,7 @@
 
 use outrigger_config::daprd::{AppProtocol, Settings};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::RUNTIME;
 use super::servers::Servers;
@@ -9,12 +10,19 @@ use crate::app::{AppStatus, Origin, ProbeSettings, load_app_config, wait_for_app
 use crate::metadata::{AppConnection, AppHealthSettings};
 
 /// Waits for the app's port, then for nothing more than its first word if health checks are off.
-pub(super) async fn wait(settings: &Settings, servers: &Servers) {
+pub(super) async fn wait(settings: &Settings, servers: &Servers, over: &CancellationToken) {
     let app = &settings.app;
-    let Some(channel) = &servers.runtime.app else { return };
+    let Some(channel) = &servers.runtime.app else {
+        return;
+    };
     let tls = matches!(app.protocol, AppProtocol::Https | AppProtocol::Grpcs);
-    let origin = Origin { host: app.channel_address.clone().into(), port: app.port, tls };
+    let origin = Origin {
+        host: app.channel_address.clone().into(),
+        port: app.port,
+        tls,
+    };
     wait_for_app(&servers.dialer, &origin, app.protocol.as_str()).await;
+    servers.keep_app_warm(over);
     match &app.health {
         None => {
             servers.app_status.send_replace(AppStatus::Healthy);
@@ -22,11 +30,14 @@ pub(super) async fn wait(settings: &Settings, servers: &Servers) {
         }
         Some(health) => {
             let probe = channel.probe(&health.path, servers.runtime.metrics.clone());
-            let wanted =
-                ProbeSettings { interval: health.interval, timeout: health.timeout, threshold: health.threshold };
+            let wanted = ProbeSettings {
+                interval: health.interval,
+                timeout: health.timeout,
+                threshold: health.threshold,
+            };
             let (gate, status) = (channel.gate().clone(), servers.app_status.clone());
-            let stop = servers.runtime.stop.token().clone();
-            tokio::spawn(async move { watch_health(&*probe, wanted, &gate, &status, &stop).await });
+            let over = over.clone();
+            tokio::spawn(async move { watch_health(&*probe, wanted, &gate, &status, &over).await });
             tokio::spawn(greet_when_healthy(settings.clone(), servers.clone_for_app()));
         }
     }
@@ -40,7 +51,11 @@ pub(super) struct AppParts {
 }
 
 async fn greet_when_healthy(settings: Settings, mut app: AppParts) {
-    if app.status.wait_for(|status| *status == AppStatus::Healthy).await.is_ok()
+    if app
+        .status
+        .wait_for(|status| *status == AppStatus::Healthy)
+        .await
+        .is_ok()
         && let Some(channel) = &app.channel
     {
         ask(&settings, channel).await;
@@ -78,9 +93,15 @@ pub(super) fn connection(settings: &Settings) -> Option<AppConnection> {
         port: app.port.into(),
         protocol: app.protocol.as_str().to_owned(),
         channel_address: app.channel_address.clone(),
-        max_concurrency: app.max_concurrency.map_or(0, |most| i32::try_from(most.get()).unwrap_or(i32::MAX)),
+        max_concurrency: app
+            .max_concurrency
+            .map_or(0, |most| i32::try_from(most.get()).unwrap_or(i32::MAX)),
         health: app.health.as_ref().map(|health| AppHealthSettings {
-            health_check_path: if is_http { health.path.clone() } else { String::new() },
+            health_check_path: if is_http {
+                health.path.clone()
+            } else {
+                String::new()
+            },
             health_probe_interval: health.interval,
             health_probe_timeout: health.timeout,
             health_threshold: i32::try_from(health.threshold).unwrap_or(i32::MAX),

@@ -48,5 +48,8 @@ fn create(component: &Component) -> Result<(), String> {
         Category::Conversation => format!("couldn't find conversation {kind}"),
         Category::Middleware => format!("HTTP middleware {kind} has not been registered"),
     };
-    Err(format!("[CREATE_COMPONENT_FAILURE]: initialization error occurred for {}: {text}", component.log_name()))
+    Err(format!(
+        "[CREATE_COMPONENT_FAILURE]: initialization error occurred for {}: {text}",
+        component.log_name()
+    ))
 }

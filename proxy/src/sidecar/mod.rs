@@ -28,6 +28,7 @@ use outrigger_config::resources::Disk;
 use outrigger_config::version;
 use outrigger_resolver as resolver;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use self::observe::Observers;
 use self::servers::Servers;
@@ -89,9 +90,13 @@ pub async fn run(
     workers: &Arc<Workers>,
     stop: &Stop,
 ) -> Result<StopCause, RunError> {
+    // Cancelled when all is over, not when the end begins: while the end is blocked and while calls finish, the
+    // identity is renewed and the app is probed.
+    let over = CancellationToken::new();
+    let _over = over.clone().drop_guard();
     let health = Health::new();
     let security = health.target("security-provider");
-    let Some(identity) = security::obtain(settings, stop).await? else {
+    let Some(identity) = security::obtain(settings, stop, &over).await? else {
         return Ok(stop.requested().await);
     };
     security.ready();
@@ -104,10 +109,22 @@ pub async fn run(
     let features: Vec<&str> = configuration.features.names().collect();
     tracing::info!(target: RUNTIME, "Enabled features: {}", features.join(" "));
     let metadata = metadata(settings, &features);
-    let observers = Observers::start(settings, &configuration, &health).await?;
+    let mut observers = Observers::start(settings, &configuration, &health).await?;
     identity.count(&observers.metrics);
+    introduce(settings);
+    observers.trace(settings, &configuration)?;
 
-    let init = servers::start(settings, &configuration, host, workers, stop, &health, metadata, &observers, &identity);
+    let init = servers::start(
+        settings,
+        &configuration,
+        host,
+        workers,
+        stop,
+        &health,
+        metadata,
+        &observers,
+        &identity,
+    );
     let servers = tokio::select! {
         servers = init => servers?,
         cause = stop.requested() => {
@@ -115,16 +132,31 @@ pub async fn run(
             return Ok(cause);
         }
     };
-    let cause = live(settings, &health, stop, &servers, started).await;
+    let cause = live(settings, &health, stop, &over, &servers, started).await;
     shutdown::finish(settings, cause, &health, servers, observers).await?;
     Ok(cause)
 }
 
-/// From ready servers to the wish to stop: the app is waited for, then watched.
-async fn live(settings: &Settings, health: &Health, stop: &Stop, servers: &Servers, started: Instant) -> StopCause {
+fn introduce(settings: &Settings) {
+    let actors =
+        "Actor runtime disabled: api error: code = Unavailable desc = placement service is not configured";
+    tracing::warn!(target: "dapr.runtime.actor", "{actors}. Actors and Workflow APIs will be unavailable");
+    tracing::info!(target: RUNTIME, "{} mode configured", settings.mode.as_str());
+    tracing::info!(target: RUNTIME, "app id: {}", settings.app_id);
+}
+
+/// From ready servers to the wish to stop: the app is waited for, then watched until all is over.
+async fn live(
+    settings: &Settings,
+    health: &Health,
+    stop: &Stop,
+    over: &CancellationToken,
+    servers: &Servers,
+    started: Instant,
+) -> StopCause {
     let running = health.target("runtime");
     let app = async {
-        app::wait(settings, servers).await;
+        app::wait(settings, servers, over).await;
         tracing::info!(
             target: RUNTIME,
             "dapr initialized. Status: Running. Init Elapsed {}ms",

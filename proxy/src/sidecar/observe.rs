@@ -32,13 +32,12 @@ struct Server {
 }
 
 const DIAGNOSTICS: &str = "dapr.runtime.diagnostics";
-const CARDINALITY: &str =
-    "The default value for 'spec.metric.http.increasedCardinality' will change to 'false' in Dapr 1.15 or later";
+const CARDINALITY: &str = "The default value for 'spec.metric.http.increasedCardinality' will change to 'false' in Dapr 1.15 or later";
 
 // === impl Observers ===
 
 impl Observers {
-    /// Starts recording, opens the metrics port and the exporters of spans.
+    /// Starts recording and opens the metrics port; spans are recorded after [`Self::trace`] only.
     pub(crate) async fn start(
         settings: &Settings,
         configuration: &Configuration,
@@ -51,20 +50,39 @@ impl Observers {
                 let address = format!("{}:{}", server.address, server.port);
                 let listener = Listeners::one_tcp(&server.address, server.port)
                     .await
-                    .map_err(|source| RunError::Metrics { address: address.clone(), source })?;
+                    .map_err(|source| RunError::Metrics {
+                        address: address.clone(),
+                        source,
+                    })?;
                 tracing::info!(target: RUNTIME, "metrics server started on {address}/");
                 let (stop, stopped) = oneshot::channel();
                 let serving = metrics::serve(listener, metrics.clone(), async {
                     stopped.await.ok();
                 });
-                Some(Server { stop, task: tokio::spawn(serving) })
+                Some(Server {
+                    stop,
+                    task: tokio::spawn(serving),
+                })
             }
             None => None,
         };
         exporter.ready();
         metrics.watch_tasks(Handle::current());
-        let tracer = tracer(settings, configuration)?;
-        Ok(Self { metrics, tracer, server })
+        Ok(Self {
+            metrics,
+            tracer: Tracer::off(),
+            server,
+        })
+    }
+
+    /// Opens the exporters of spans.
+    pub(crate) fn trace(
+        &mut self,
+        settings: &Settings,
+        configuration: &Configuration,
+    ) -> Result<(), RunError> {
+        self.tracer = tracer(settings, configuration)?;
+        Ok(())
     }
 
     /// Closes the metrics port and flushes the spans.
@@ -92,7 +110,12 @@ fn recorder(settings: &Settings, spec: &MetricsSpec) -> Metrics {
 }
 
 fn metrics_settings(settings: &Settings, spec: &MetricsSpec) -> MetricsSettings {
-    let numbers = |bounds: &[i64]| bounds.iter().filter_map(|bound| u64::try_from(*bound).ok()).collect::<Vec<_>>();
+    let numbers = |bounds: &[i64]| {
+        bounds
+            .iter()
+            .filter_map(|bound| u64::try_from(*bound).ok())
+            .collect::<Vec<_>>()
+    };
     let workflow = spec.workflow.as_ref();
     MetricsSettings {
         enabled: spec.is_enabled(),
@@ -105,7 +128,9 @@ fn metrics_settings(settings: &Settings, spec: &MetricsSpec) -> MetricsSettings 
         },
         record_error_codes: spec.records_error_codes(),
         latency_buckets: spec.latency_distribution_buckets.as_deref().map(numbers),
-        workflow_buckets: workflow.and_then(|workflow| workflow.latency_distribution_buckets.as_deref()).map(numbers),
+        workflow_buckets: workflow
+            .and_then(|workflow| workflow.latency_distribution_buckets.as_deref())
+            .map(numbers),
         workflow_bucket_unit: workflow
             .and_then(|workflow| workflow.latency_distribution_units)
             .unwrap_or(Duration::from_millis(1)),
@@ -119,7 +144,11 @@ fn metrics_settings(settings: &Settings, spec: &MetricsSpec) -> MetricsSettings 
                     .iter()
                     .map(|label| LabelRule {
                         name: label.name.clone(),
-                        regex: label.regex.iter().map(|(to, pattern)| (to.clone(), pattern.clone())).collect(),
+                        regex: label
+                            .regex
+                            .iter()
+                            .map(|(to, pattern)| (to.clone(), pattern.clone()))
+                            .collect(),
                     })
                     .collect(),
             })
@@ -145,9 +174,15 @@ fn tracer(settings: &Settings, configuration: &Configuration) -> Result<Tracer, 
         .filter(|receiver| !receiver.endpoint.is_empty()),
         ..TraceSettings::default()
     };
-    wanted.apply_environment(&|name| ProcessEnv.get_filled(name)).map_err(|error| RunError::Tracing(error.to_string()))?;
-    let network = Network { connect: Arc::new(TcpConnect), crypto: tls::provider() };
-    let tracer = Tracer::open(&wanted, &Handle::current(), &network).map_err(|error| RunError::Tracing(error.to_string()))?;
+    wanted
+        .apply_environment(&|name| ProcessEnv.get_filled(name))
+        .map_err(|error| RunError::Tracing(error.to_string()))?;
+    let network = Network {
+        connect: Arc::new(TcpConnect),
+        crypto: tls::provider(),
+    };
+    let tracer = Tracer::open(&wanted, &Handle::current(), &network)
+        .map_err(|error| RunError::Tracing(error.to_string()))?;
     tracing::info!(target: RUNTIME, "Dapr trace sampler initialized: {}", tracer.sampler().describe());
     Ok(tracer)
 }

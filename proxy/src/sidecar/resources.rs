@@ -11,10 +11,16 @@ use crate::app::AppNetwork;
 use crate::invoke::{EndpointSettings, Endpoints};
 use crate::metadata::{MetadataStore, Named};
 
+const LOADER: &str = "dapr.runtime.loader.disk";
+
 /// Loads components, then HTTPEndpoints; what is loaded shows in the metadata.
-pub(super) fn load(settings: &Settings, network: &AppNetwork, metadata: &MetadataStore) -> Result<Endpoints, RunError> {
-    let manifests =
-        Manifests::read(&Disk, &settings.resource_paths).map_err(|error| RunError::Components(error.to_string()))?;
+pub(super) fn load(
+    settings: &Settings,
+    network: &AppNetwork,
+    metadata: &MetadataStore,
+) -> Result<Endpoints, RunError> {
+    let manifests = Manifests::read(&Disk, &settings.resource_paths)
+        .map_err(|error| RunError::Components(error.to_string()))?;
     tracing::info!(target: RUNTIME, "Loading components…");
     components::load(&selected::<Component>(settings, &manifests)?)?;
     tracing::info!(target: RUNTIME, "Waiting for all outstanding components to be processed…");
@@ -22,10 +28,16 @@ pub(super) fn load(settings: &Settings, network: &AppNetwork, metadata: &Metadat
     tracing::info!(target: RUNTIME, "Loading endpoints…");
     let endpoints = endpoints(settings, &manifests)?;
     metadata.update(|metadata| {
-        metadata.http_endpoints = endpoints.iter().map(|endpoint| Named { name: endpoint.name.clone() }).collect();
+        metadata.http_endpoints = endpoints
+            .iter()
+            .map(|endpoint| Named {
+                name: endpoint.name.clone(),
+            })
+            .collect();
     });
     tracing::info!(target: RUNTIME, "Waiting for all outstanding http endpoints to be processed…");
-    let endpoints = Endpoints::new(&endpoints, network).map_err(|error| RunError::Components(error.to_string()))?;
+    let endpoints =
+        Endpoints::new(&endpoints, network).map_err(|error| RunError::Components(error.to_string()))?;
     tracing::info!(target: RUNTIME, "All outstanding http endpoints processed");
     Ok(endpoints)
 }
@@ -34,16 +46,23 @@ pub(super) fn load(settings: &Settings, network: &AppNetwork, metadata: &Metadat
 fn selected<R: Resource>(settings: &Settings, manifests: &Manifests) -> Result<Vec<R>, RunError> {
     let Loaded { resources, warnings } = manifests.select::<R>();
     for warning in warnings {
-        tracing::warn!(target: RUNTIME, "{warning}");
+        tracing::warn!(target: LOADER, "{warning}");
     }
     let filter = Filter::new(settings.app_id.as_ref(), &settings.namespace);
-    filter.keep(resources).map_err(|error| RunError::Components(error.to_string()))
+    filter
+        .keep(resources)
+        .map_err(|error| RunError::Components(error.to_string()))
 }
 
 fn endpoints(settings: &Settings, manifests: &Manifests) -> Result<Vec<EndpointSettings>, RunError> {
     let mut endpoints = selected::<HttpEndpoint>(settings, manifests)?;
     for endpoint in &mut endpoints {
-        resolve_env_refs(HttpEndpoint::KIND, &endpoint.metadata.name, &mut endpoint.headers, &ProcessEnv);
+        resolve_env_refs(
+            HttpEndpoint::KIND,
+            &endpoint.metadata.name,
+            &mut endpoint.headers,
+            &ProcessEnv,
+        );
     }
     Ok(endpoints.into_iter().map(settings_of).collect())
 }
@@ -52,12 +71,18 @@ fn endpoints(settings: &Settings, manifests: &Manifests) -> Result<Vec<EndpointS
 fn settings_of(endpoint: HttpEndpoint) -> EndpointSettings {
     let tls = endpoint.client_tls.unwrap_or_default();
     let text = |value: Option<outrigger_config::resources::PropertyValue>| {
-        value.map(|value| value.text().to_owned()).filter(|text| !text.is_empty())
+        value
+            .map(|value| value.text().to_owned())
+            .filter(|text| !text.is_empty())
     };
     EndpointSettings {
         name: endpoint.metadata.name,
         base_url: endpoint.base_url,
-        headers: endpoint.headers.iter().map(|header| (header.name.clone(), header.value.text().to_owned())).collect(),
+        headers: endpoint
+            .headers
+            .iter()
+            .map(|header| (header.name.clone(), header.value.text().to_owned()))
+            .collect(),
         root_ca: text(tls.root_ca),
         client_certificate: text(tls.certificate).zip(text(tls.private_key)),
     }

@@ -4,10 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use outrigger_config::Mode;
 use outrigger_config::daprd::Settings;
-use outrigger_identity::{FailureReason, Identity, IdentityMetrics, Seams, Settings as IdentitySettings, StartError};
+use outrigger_identity::{
+    FailureReason, Identity, IdentityMetrics, Seams, Settings as IdentitySettings, StartError,
+};
 use outrigger_kit::clock::SystemClock;
 use outrigger_link::{Security as LinkSecurity, TcpConnect};
 use outrigger_telemetry::metrics::Metrics;
+use tokio_util::sync::CancellationToken;
 
 use super::{RUNTIME, RunError};
 use crate::stop::Stop;
@@ -27,7 +30,11 @@ struct Counts(OnceLock<Metrics>);
 
 /// Obtains the first certificate, or learns that there is none to obtain. None if the run was stopped meanwhile
 /// by anything but a signal, which is an error while the certificate is waited for.
-pub(super) async fn obtain(settings: &Settings, stop: &Stop) -> Result<Option<Security>, RunError> {
+pub(super) async fn obtain(
+    settings: &Settings,
+    stop: &Stop,
+    over: &CancellationToken,
+) -> Result<Option<Security>, RunError> {
     let security = &settings.security;
     if !security.mtls && settings.mode == Mode::Standalone {
         tracing::warn!(
@@ -38,19 +45,27 @@ pub(super) async fn obtain(settings: &Settings, stop: &Stop) -> Result<Option<Se
     }
     let counts = Arc::new(Counts::default());
     let metrics = Arc::clone(&counts) as Arc<dyn IdentityMetrics>;
-    let seams = Seams { connect: Arc::new(TcpConnect), clock: Arc::new(SystemClock), metrics };
+    let seams = Seams {
+        connect: Arc::new(TcpConnect),
+        clock: Arc::new(SystemClock),
+        metrics,
+    };
     let (identity, renewal) = match Identity::start(&identity_settings(settings), seams, stop.token()).await {
         Ok(started) => started,
         Err(StartError::Request(_)) if stop.cause() == Some(crate::StopCause::Restart) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let end = stop.token().clone();
+    let end = over.clone();
     tokio::spawn(async move {
         if let Err(error) = renewal.run(end).await {
             tracing::error!(target: RUNTIME, "{error}");
         }
     });
-    Ok(Some(Security { identity: Some(identity), mtls: security.mtls, counts }))
+    Ok(Some(Security {
+        identity: Some(identity),
+        mtls: security.mtls,
+        counts,
+    }))
 }
 
 fn identity_settings(settings: &Settings) -> IdentitySettings {
@@ -80,9 +95,10 @@ impl Security {
     /// How links to other sidecars are secured.
     pub(crate) fn links(&self) -> LinkSecurity {
         match &self.identity {
-            Some(identity) if self.mtls => {
-                LinkSecurity::Mutual { svid: identity.svids().clone(), anchors: identity.anchors().clone() }
-            }
+            Some(identity) if self.mtls => LinkSecurity::Mutual {
+                svid: identity.svids().clone(),
+                anchors: identity.anchors().clone(),
+            },
             _ => LinkSecurity::Plain,
         }
     }

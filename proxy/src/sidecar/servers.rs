@@ -14,6 +14,7 @@ use outrigger_link::{LinkSettings, PeerSettings, Peers, TcpConnect};
 use outrigger_resolver::{self as resolver, DnsLookup, Resolver};
 use outrigger_svc::{BoxConnection, CallContext, Drain, DrainSignal, Surface};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::app::AppParts;
 use super::observe::Observers;
@@ -44,6 +45,8 @@ pub(crate) struct Servers {
     pub(super) resolver: Option<Resolver>,
     pub(super) dialer: Dialer,
     pub(super) app_status: watch::Sender<AppStatus>,
+    workers: Arc<Workers>,
+    parts: Arc<[WorkerParts]>,
 }
 
 /// Health targets that go down when closing begins.
@@ -63,11 +66,13 @@ struct ServeInternal {
 const HTTP: &str = "dapr.runtime.http";
 const GRPC: &str = "dapr.runtime.grpc.api";
 const INTERNAL: &str = "dapr.runtime.grpc.internal";
-const CARDINALITY: &str =
-    "The default value for 'spec.metric.http.increasedCardinality' will change to 'false' in Dapr 1.15 or later";
+const CARDINALITY: &str = "The default value for 'spec.metric.http.increasedCardinality' will change to 'false' in Dapr 1.15 or later";
 
 /// Opens everything, outbound health included. Only the app is still to be waited for.
-#[expect(clippy::too_many_arguments, reason = "these are the parts of a run, and this is where they meet")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "these are the parts of a run, and this is where they meet"
+)]
 pub(super) async fn start(
     settings: &Settings,
     configuration: &Configuration,
@@ -79,12 +84,10 @@ pub(super) async fn start(
     observers: &Observers,
     security: &Security,
 ) -> Result<Servers, RunError> {
-    let targets = Targets { grpc: health.target("grpc-api-server"), internal: health.target("grpc-internal-server") };
-    let actors = "Actor runtime disabled: api error: code = Unavailable desc = placement service is not configured";
-    tracing::warn!(target: "dapr.runtime.actor", "{actors}. Actors and Workflow APIs will be unavailable");
-    tracing::info!(target: RUNTIME, "{} mode configured", settings.mode.as_str());
-    tracing::info!(target: RUNTIME, "app id: {}", settings.app_id);
-
+    let targets = Targets {
+        grpc: health.target("grpc-api-server"),
+        internal: health.target("grpc-internal-server"),
+    };
     let internal = hold_internal_port(settings, host).await?;
     let internal_port = internal.addresses().first().map_or(0, SocketAddr::port);
     let host_address = match settings.loopback_host() {
@@ -104,7 +107,8 @@ pub(super) async fn start(
     let endpoints = resources::load(settings, &network, &metadata)?;
     tracing::warn!(target: "dapr.runtime.scheduler.watchhosts", "No scheduler host addresses provided. Scheduler disabled");
     health.target("scheduler-watch-hosts").ready();
-    let app = AppChannel::open(&settings.app, settings.grpc_message_limit(), &network).map_err(RunError::AppChannel)?;
+    let app = AppChannel::open(&settings.app, settings.grpc_message_limit(), &network)
+        .map_err(RunError::AppChannel)?;
     if app.is_none() {
         tracing::warn!(
             target: "dapr.runtime.channels",
@@ -139,7 +143,16 @@ pub(super) async fn start(
         network: network.clone(),
         ready: Readiness::default(),
     };
-    let runtime = Arc::new(runtime(settings, configuration, stop, health, metadata, observers, invoker, app));
+    let runtime = Arc::new(runtime(
+        settings,
+        configuration,
+        stop,
+        health,
+        metadata,
+        observers,
+        invoker,
+        app,
+    ));
     let parts: Arc<[WorkerParts]> = (0..workers.len()).map(|_| runtime.worker()).collect();
 
     let (http, grpc, internal_drain) = (Drain::new(), Drain::new(), Drain::new());
@@ -151,15 +164,22 @@ pub(super) async fn start(
         "The request body size parameter is: {} bytes",
         settings.max_body_size
     );
-    open_internal(internal, &runtime, &parts, workers, &internal_drain.signal(), ServeInternal {
-        settings: link,
-        identity: security.server().cloned(),
-    });
+    open_internal(
+        internal,
+        &runtime,
+        &parts,
+        workers,
+        &internal_drain.signal(),
+        ServeInternal {
+            settings: link,
+            identity: security.server().cloned(),
+        },
+    );
     targets.internal.ready();
     runtime.invoker.ready.set();
     health.open_outbound();
     Ok(Servers {
-        dialer: network.app_dialer(),
+        dialer: network.app_dialer(settings.app.protocol),
         runtime,
         http,
         grpc,
@@ -167,19 +187,38 @@ pub(super) async fn start(
         targets,
         resolver,
         app_status: watch::Sender::new(AppStatus::Unknown),
+        workers: Arc::clone(workers),
+        parts,
     })
 }
 
 // === impl Servers ===
 
 impl Servers {
+    /// Keeps one connection to a gRPC app open until `over`, so that the first call finds it.
+    pub(super) fn keep_app_warm(&self, over: &CancellationToken) {
+        let channel = self.parts.first().and_then(WorkerParts::app).cloned();
+        if let Some(channel) = channel.filter(|channel| !channel.is_http()) {
+            let over = over.clone();
+            self.workers.start_on(0, move || async move {
+                over.run_until_cancelled(channel.keep_warm()).await;
+            });
+        }
+    }
+
     /// What waits for the app's first healthy moment.
     pub(super) fn clone_for_app(&self) -> AppParts {
-        AppParts { channel: self.runtime.app.clone(), status: self.app_status.subscribe() }
+        AppParts {
+            channel: self.runtime.app.clone(),
+            status: self.app_status.subscribe(),
+        }
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "these are the parts of a run, and this is where they meet")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "these are the parts of a run, and this is where they meet"
+)]
 fn runtime(
     settings: &Settings,
     configuration: &Configuration,
@@ -215,7 +254,11 @@ fn runtime(
             max_message_size: settings.grpc_message_limit(),
             api_token,
             rules: Arc::new(grpc_rules(configuration)),
-            log: if api_logging.is_some() { ApiLog::On } else { ApiLog::Off },
+            log: if api_logging.is_some() {
+                ApiLog::On
+            } else {
+                ApiLog::Off
+            },
         },
         invoker,
         app,
@@ -224,16 +267,23 @@ fn runtime(
 
 fn api_logging(settings: &Settings, configuration: &Configuration) -> Option<ApiLogging> {
     let spec = &configuration.api_logging;
-    settings.api_logging.unwrap_or(spec.enabled).then_some(ApiLogging {
-        obfuscate_urls: spec.obfuscate_urls,
-        omit_health_checks: spec.omit_health_checks,
-    })
+    settings
+        .api_logging
+        .unwrap_or(spec.enabled)
+        .then_some(ApiLogging {
+            obfuscate_urls: spec.obfuscate_urls,
+            omit_health_checks: spec.omit_health_checks,
+        })
 }
 
 fn http_rules(configuration: &Configuration) -> ApiRules {
     let rules = &configuration.api;
     fn rule(rule: &configuration::ApiRule) -> ApiRule<'_> {
-        ApiRule { name: &rule.name, version: &rule.version, protocol: &rule.protocol }
+        ApiRule {
+            name: &rule.name,
+            version: &rule.version,
+            protocol: &rule.protocol,
+        }
     }
     ApiRules::new(rules.allowed.iter().map(rule), rules.denied.iter().map(rule))
 }
@@ -241,7 +291,11 @@ fn http_rules(configuration: &Configuration) -> ApiRules {
 fn grpc_rules(configuration: &Configuration) -> GrpcRules {
     let rules = &configuration.api;
     fn rule(rule: &configuration::ApiRule) -> GrpcRule<'_> {
-        GrpcRule { name: &rule.name, version: &rule.version, protocol: &rule.protocol }
+        GrpcRule {
+            name: &rule.name,
+            version: &rule.version,
+            protocol: &rule.protocol,
+        }
     }
     GrpcRules::new(rules.allowed.iter().map(rule), rules.denied.iter().map(rule))
 }
@@ -254,7 +308,10 @@ async fn hold_internal_port(settings: &Settings, host: &Host) -> Result<Listener
         None => {
             let folder = host.working_directory.to_string_lossy();
             let port = daprd::stable_port(settings.app_id.as_ref(), &folder, host.user_id, &host.name);
-            Listeners::one_tcp("127.0.0.1", port).await.is_ok().then_some(port)
+            Listeners::one_tcp("127.0.0.1", port)
+                .await
+                .is_ok()
+                .then_some(port)
         }
     };
     let listeners = Listeners::tcp(address, fixed.unwrap_or(0)).await;
@@ -271,7 +328,11 @@ fn name_resolution(
     let component = match &configuration.name_resolution {
         Some(spec) if !spec.component.is_empty() => resolver::Component {
             name: spec.component.clone(),
-            version: if spec.version.is_empty() { "v1".to_owned() } else { spec.version.clone() },
+            version: if spec.version.is_empty() {
+                "v1".to_owned()
+            } else {
+                spec.version.clone()
+            },
             configuration: spec.configuration.clone(),
         },
         _ => resolver::Component {
@@ -323,7 +384,12 @@ async fn open_grpc(
     tell_grpc_middleware(runtime, GRPC);
     let where_to = running_on(settings, settings.grpc_port);
     let serve = ServeGrpc::new(settings.read_buffer_size);
-    listeners.accept(workers, drain, |worker| pipeline::api_grpc(runtime, &parts[worker]), serve);
+    listeners.accept(
+        workers,
+        drain,
+        |worker| pipeline::api_grpc(runtime, &parts[worker]),
+        serve,
+    );
     tracing::info!(target: RUNTIME, "API gRPC server is running on {where_to}");
     Ok(())
 }
@@ -352,12 +418,21 @@ async fn open_http(
     for name in listeners.names() {
         tracing::info!(target: HTTP, "HTTP server listening on {name}");
     }
-    let h2c = !ProcessEnv.get(env::DAPR_HTTP_DISABLE_H2C).is_some_and(|value| is_truthy(&value));
+    let h2c = !ProcessEnv
+        .get(env::DAPR_HTTP_DISABLE_H2C)
+        .is_some_and(|value| is_truthy(&value));
     let serve = ServeHttp::new(Surface::Api, settings.read_buffer_size, h2c);
-    listeners.accept(workers, drain, |worker| pipeline::api_http(runtime, &parts[worker]), serve);
+    listeners.accept(
+        workers,
+        drain,
+        |worker| pipeline::api_http(runtime, &parts[worker]),
+        serve,
+    );
     if let Some(port) = settings.public_port {
         let address = std::slice::from_ref(&settings.public_listen_address);
-        let listeners = Listeners::tcp(address, port).await.map_err(|error| RunError::Listen(error.to_string()))?;
+        let listeners = Listeners::tcp(address, port)
+            .await
+            .map_err(|error| RunError::Listen(error.to_string()))?;
         for name in listeners.names() {
             tracing::info!(target: HTTP, "HTTP server listening on {name}");
         }
@@ -381,7 +456,12 @@ fn open_internal(
     }
     tell_grpc_middleware(runtime, INTERNAL);
     let port = listeners.addresses().first().map_or(0, SocketAddr::port);
-    listeners.accept(workers, drain, |worker| pipeline::internal(runtime, &parts[worker]), serve);
+    listeners.accept(
+        workers,
+        drain,
+        |worker| pipeline::internal(runtime, &parts[worker]),
+        serve,
+    );
     tracing::info!(target: RUNTIME, "Internal gRPC server is running on :{port}");
 }
 
@@ -425,7 +505,11 @@ impl AsyncServe<InternalServer> for ServeInternal {
         let settings = Arc::clone(&self.settings);
         let config = self.identity.as_ref().map(Identity::server_config);
         async move {
-            let context = CallContext { surface: Surface::Internal, remote, peer: None };
+            let context = CallContext {
+                surface: Surface::Internal,
+                remote,
+                peer: None,
+            };
             let Some(config) = config else {
                 return outrigger_link::serve(connection, settings, context, server, drain).await;
             };
@@ -439,7 +523,10 @@ impl AsyncServe<InternalServer> for ServeInternal {
             let session = stream.get_ref().1;
             let Some(peer) = tls::peer_id(session) else { return };
             tracing::debug!(target: INTERNAL, "Accepted a connection from {peer} over {}", tls::describe(session));
-            let context = CallContext { peer: Some(peer.to_string().into()), ..context };
+            let context = CallContext {
+                peer: Some(peer.to_string().into()),
+                ..context
+            };
             outrigger_link::serve(stream, settings, context, server, drain).await;
         }
     }

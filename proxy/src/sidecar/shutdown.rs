@@ -62,7 +62,9 @@ pub(super) async fn finish(
 
 /// Keeps everything running for the block duration, or until the app is unhealthy.
 async fn block(settings: &Settings, servers: &Servers) {
-    let Some(duration) = settings.block_shutdown else { return };
+    let Some(duration) = settings.block_shutdown else {
+        return;
+    };
     tracing::info!(
         target: RUNTIME,
         "Blocking graceful shutdown for {} or until app reports unhealthy...",
