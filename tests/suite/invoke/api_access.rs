@@ -41,7 +41,11 @@ fn a_token_is_asked_for_everywhere_but_at_the_health_checks() {
                     None => request,
                 };
                 let reply = sidecar.send(&request).await?;
-                assert_eq!((reply.status, reply.text().as_str()), (401, "invalid api token\n"), "{path}");
+                assert_eq!(
+                    (reply.status, reply.text().as_str()),
+                    (401, "invalid api token\n"),
+                    "{path}"
+                );
                 assert_eq!(reply.header("content-type"), Some("text/plain; charset=utf-8"));
                 assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
             }
@@ -61,7 +65,11 @@ fn a_token_is_asked_for_everywhere_but_at_the_health_checks() {
                 let mut sent = sent.clone();
                 sent.extend(metadata([("dapr-app-id", "safe")]));
                 let reply = client.call(path, sent, [""]).await?;
-                assert_eq!((reply.status, reply.message.as_str()), (16, "Unauthorized"), "{path}");
+                assert_eq!(
+                    (reply.status, reply.message.as_str()),
+                    (16, "Unauthorized"),
+                    "{path}"
+                );
                 let details = reply.trailers["grpc-status-details-bin"].as_bytes();
                 let details = base64::Engine::decode(
                     &base64::prelude::BASE64_STANDARD_NO_PAD,
@@ -87,9 +95,13 @@ fn lists_take_apis_away() {
         let yaml = configuration(
             "{api: {denied: [{name: metadata, version: v1, protocol: http}, {name: metadata, version: v1, protocol: grpc}]}}",
         );
-        let denying = Daprd::builder("denying")?.app("http", app.port()).configuration(&yaml)?;
+        let denying = Daprd::builder("denying")?
+            .app("http", app.port())
+            .configuration(&yaml)?;
         let yaml = configuration("{api: {allowed: [{name: state, version: v1.0, protocol: HTTP}]}}");
-        let allowing = Daprd::builder("allowing")?.app("http", app.port()).configuration(&yaml)?;
+        let allowing = Daprd::builder("allowing")?
+            .app("http", app.port())
+            .configuration(&yaml)?;
         let (denying, allowing) = super::both(denying, allowing).await?;
 
         assert_eq!(denying.invoke("denying", "x").await?.status, 200);
@@ -105,7 +117,10 @@ fn lists_take_apis_away() {
             String::from_utf8_lossy(details).trim_end_matches('='),
         )?;
         let details = String::from_utf8_lossy(&details).into_owned();
-        assert!(details.contains("requested endpoint is not available"), "{details}");
+        assert!(
+            details.contains("requested endpoint is not available"),
+            "{details}"
+        );
 
         // Without the invoke API there is no fallback.
         assert_eq!(allowing.get("/v1.0/healthz").await?.status, 204);
@@ -150,7 +165,9 @@ fn browsers_of_allowed_origins_are_let_in() {
             assert_eq!(all(&reply, "access-control-allow-origin"), [origin]);
             assert_eq!(all(&reply, "access-control-allow-methods"), ["PUT"]);
             assert_eq!(
-                all(&reply, "access-control-allow-headers").join(",").to_ascii_lowercase(),
+                all(&reply, "access-control-allow-headers")
+                    .join(",")
+                    .to_ascii_lowercase(),
                 "x-mine"
             );
             assert_eq!(
@@ -176,7 +193,10 @@ fn browsers_of_allowed_origins_are_let_in() {
         assert_eq!(all(&reply, "access-control-allow-origin"), ["*"]);
         // A request of no browser is none of this.
         let reply = any.get("/v1.0/healthz").await?;
-        assert_eq!((reply.status, all(&reply, "vary")), (204, vec!["Origin".to_owned()]));
+        assert_eq!(
+            (reply.status, all(&reply, "vary")),
+            (204, vec!["Origin".to_owned()])
+        );
         Ok(())
     });
 }
@@ -192,7 +212,9 @@ fn calls_of_the_api_are_logged_with_what_was_asked() {
         let yaml = configuration(
             "{logging: {apiLogging: {enabled: true, obfuscateURLs: true, omitHealthChecks: true}}}",
         );
-        let quiet = Daprd::builder("quiet")?.app("http", app.port()).configuration(&yaml)?;
+        let quiet = Daprd::builder("quiet")?
+            .app("http", app.port())
+            .configuration(&yaml)?;
         let (sidecar, quiet) = super::both(sidecar, quiet).await?;
         for sidecar in [&sidecar, &quiet] {
             let id = &sidecar.app_id;
@@ -208,7 +230,10 @@ fn calls_of_the_api_are_logged_with_what_was_asked() {
             let client = sidecar.grpc().await?;
             client.call(GET_METADATA, HeaderMap::new(), [""]).await?;
             let line = sidecar.process.wait_for_line("gRPC API Called").await?;
-            assert!(line.contains("method=/dapr.proto.runtime.v1.Dapr/GetMetadata"), "{line}");
+            assert!(
+                line.contains("method=/dapr.proto.runtime.v1.Dapr/GetMetadata"),
+                "{line}"
+            );
             assert!(line.contains("scope=dapr.runtime.grpc.api-info"), "{line}");
             assert!(line.contains(" code=0 "), "{line}");
         }

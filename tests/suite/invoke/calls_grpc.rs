@@ -189,7 +189,11 @@ fn a_grpc_app_receives_the_whole_http_request_and_its_answer_becomes_one() {
 
         let long = vec![b'x'; 3_000_000];
         let reply = caller
-            .send(&HttpRequest::new("POST", "/v1.0/invoke/callee/method/long").body(long).chunked([70_000]))
+            .send(
+                &HttpRequest::new("POST", "/v1.0/invoke/callee/method/long")
+                    .body(long)
+                    .chunked([70_000]),
+            )
             .await?;
         assert_eq!((reply.status, reply.body.len()), (200, 3_000_000));
         Ok(())
@@ -212,7 +216,8 @@ fn a_message_over_the_limit_of_the_callee_is_exhausted() {
         assert_eq!(body["code"], 8);
         let message = body["message"].as_str().unwrap_or_default();
         assert!(
-            message.starts_with("trying to send message larger than max (") && message.ends_with(" vs. 10000)"),
+            message.starts_with("trying to send message larger than max (")
+                && message.ends_with(" vs. 10000)"),
             "{message}"
         );
         Ok(())

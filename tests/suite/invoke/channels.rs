@@ -7,7 +7,8 @@ use std::time::Duration;
 use outrigger_api::common::InvokeResponse;
 use outrigger_test_kit::http::{Flavor, get, send};
 use outrigger_test_kit::{
-    Authority, Daprd, GrpcAnswer, GrpcApp, GrpcCall, HttpApp, HttpRequest, HttpResponse, Leaf, isolated, tls, until,
+    Authority, Daprd, GrpcAnswer, GrpcApp, GrpcCall, HttpApp, HttpRequest, HttpResponse, Leaf, isolated, tls,
+    until,
 };
 use tokio::sync::Semaphore;
 
@@ -154,7 +155,7 @@ fn an_unhealthy_http_app_gets_no_calls_until_it_is_healthy_again() {
         .await?;
         let probe = &app.requests_for("/healthz-mine")[0];
         assert_eq!(probe.method, "GET");
-        assert_eq!(probe.headers.get("dapr-api-token"), Some("secret"));
+        assert_eq!(probe.headers.get("dapr-api-token"), None, "probes carry no token");
 
         healthy.store(false, Ordering::SeqCst);
         let reply = until("the app to be unhealthy", async || {

@@ -27,7 +27,10 @@ fn a_url_is_called_with_the_headers_of_the_client_and_nothing_else() {
             .start()
             .await?;
         let host = format!("127.0.0.1:{}", server.port());
-        for target in [format!("http://{host}/base"), format!("http%3A%2F%2F{host}%2Fbase")] {
+        for target in [
+            format!("http://{host}/base"),
+            format!("http%3A%2F%2F{host}%2Fbase"),
+        ] {
             let request = HttpRequest::new("PUT", format!("/v1.0/invoke/{target}/method/a/b?x=%20y"))
                 .header("Content-Type", "text/plain")
                 .header("Authorization", "Bearer t")
@@ -74,7 +77,11 @@ fn a_url_is_called_with_the_headers_of_the_client_and_nothing_else() {
             .get(&format!("/v1.0/invoke/http://{host}/base/method/teapot"))
             .await?;
         assert_eq!((teapot.status, teapot.text().as_str()), (418, "short"));
-        assert!(!own.requests().iter().any(|request| request.path().contains("base")));
+        assert!(
+            !own.requests()
+                .iter()
+                .any(|request| request.path().contains("base"))
+        );
 
         let nobody = format!("http://127.0.0.1:{}", free_port()?);
         let reply = sidecar.get(&format!("/v1.0/invoke/{nobody}/method/x")).await?;

@@ -50,7 +50,9 @@ fn an_app_receives_what_the_client_sent_and_where_it_came_from() {
         assert_eq!(caller.send(&request).await?.status, 200);
         let mut received = sorted(&app.requests_for("/hello")[0].headers);
 
-        let forwarded = received.remove("x-forwarded-for").expect("the address of the host");
+        let forwarded = received
+            .remove("x-forwarded-for")
+            .expect("the address of the host");
         let host = received.remove("x-forwarded-host").expect("the name of the host");
         let (address, name) = (&forwarded[0], &host[0]);
         assert!(address.parse::<std::net::IpAddr>().is_ok(), "{address}");
@@ -289,7 +291,10 @@ fn content_types_reach_both_sides() {
             Some("application/vnd.mine+json; charset=utf-8")
         );
         let received = &app.requests_for("/typed")[0].headers;
-        assert_eq!(received.all("content-type").collect::<Vec<_>>(), ["application/xml; a=b"]);
+        assert_eq!(
+            received.all("content-type").collect::<Vec<_>>(),
+            ["application/xml; a=b"]
+        );
 
         caller.post("/v1.0/invoke/callee/method/none", "x").await?;
         assert_eq!(app.requests_for("/none")[0].headers.get("content-type"), None);

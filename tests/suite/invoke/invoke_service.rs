@@ -34,7 +34,11 @@ fn request(app_id: &str, method: &str, data: &str) -> InvokeServiceRequest {
     }
 }
 
-async fn invoke(client: &GrpcClient, metadata: HeaderMap, request: &InvokeServiceRequest) -> Result<GrpcReply> {
+async fn invoke(
+    client: &GrpcClient,
+    metadata: HeaderMap,
+    request: &InvokeServiceRequest,
+) -> Result<GrpcReply> {
     client.call(INVOKE, metadata, [request.encode_to_vec()]).await
 }
 
@@ -89,7 +93,10 @@ fn an_http_app_is_invoked_and_its_status_is_told_in_two_ways() {
             ("x-client", Some("1")),
             ("dapr-caller-app-id", Some("caller")),
             ("dapr-callee-app-id", Some("callee")),
-            ("dapr-authority", Some(format!("127.0.0.1:{}", caller.grpc_port).as_str())),
+            (
+                "dapr-authority",
+                Some(format!("127.0.0.1:{}", caller.grpc_port).as_str()),
+            ),
             ("x-raw-bin", None),
             ("te", None),
         ] {
@@ -152,11 +159,22 @@ fn calls_that_cannot_be_made_are_internal_errors_with_their_cause() {
         let cluster = pair(app(async |_| HttpResponse::ok("")).await?).await?;
         let client = cluster["caller"].daprd.grpc().await?;
         let mut without_extension = request("callee", "x", "");
-        without_extension.message.as_mut().expect("there is one").http_extension = None;
+        without_extension
+            .message
+            .as_mut()
+            .expect("there is one")
+            .http_extension = None;
         let mut without_verb = request("callee", "x", "");
-        without_verb.message.as_mut().expect("there is one").http_extension = Some(HttpExtension::default());
+        without_verb
+            .message
+            .as_mut()
+            .expect("there is one")
+            .http_extension = Some(HttpExtension::default());
         for (request, cause) in [
-            (request("nobody", "x", ""), "id: nobody, err: couldn't find service: nobody"),
+            (
+                request("nobody", "x", ""),
+                "id: nobody, err: couldn't find service: nobody",
+            ),
             (request("", "x", ""), "id: , err: app id is empty"),
             (request("a.b.c", "x", ""), "id: a.b.c, err: invalid app id a.b.c"),
             (
@@ -235,7 +253,11 @@ fn a_grpc_app_answers_with_its_own_status_details_headers_and_trailers() {
             let response = InvokeResponse::decode(reply.messages[0].clone())?;
             let data = response.data.expect("data");
             assert_eq!(
-                (response.content_type.as_str(), data.type_url.as_str(), &data.value[..]),
+                (
+                    response.content_type.as_str(),
+                    data.type_url.as_str(),
+                    &data.value[..]
+                ),
                 ("x/y", "type.googleapis.com/x.Y", &b"hello"[..])
             );
             assert_eq!(reply.metadata["x-head"], "1");

@@ -13,7 +13,9 @@ mod proxying;
 mod statuses;
 mod streams;
 
-use outrigger_test_kit::{Cluster, Daprd, DaprdBuilder, HttpApp, HttpReply, HttpRequest, HttpResponse, Result};
+use outrigger_test_kit::{
+    Cluster, Daprd, DaprdBuilder, HttpApp, HttpReply, HttpRequest, HttpResponse, Result,
+};
 use serde_json::{Value, json};
 
 /// An app that answers calls by a function, and knows nothing of what sidecars ask for themselves.

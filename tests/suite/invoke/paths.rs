@@ -63,10 +63,7 @@ fn headers_name_the_app_where_the_path_does_not() {
             ("/", "/"),
             ("/a%2F..%2Fb?x=%20y", "/b?x=%20y"),
             // The header is asked first, so the path is a path of the app.
-            (
-                "/v1.0/invoke/nobody/method/x",
-                "/v1.0/invoke/nobody/method/x",
-            ),
+            ("/v1.0/invoke/nobody/method/x", "/v1.0/invoke/nobody/method/x"),
             // A route that does not know the verb.
             ("/v1.0/state/store/key/more", "/v1.0/state/store/key/more"),
         ] {
@@ -84,10 +81,7 @@ fn headers_name_the_app_where_the_path_does_not() {
                 assert_eq!(caller.send(&request).await?.status, 200, "{path}");
                 let received = app.requests().remove(0);
                 assert_eq!(received.target, seen);
-                assert_eq!(
-                    received.headers.get("authorization"),
-                    Some(credentials.as_str())
-                );
+                assert_eq!(received.headers.get("authorization"), Some(credentials.as_str()));
                 app.clear();
             }
         }
@@ -128,7 +122,8 @@ fn paths_without_a_target_are_not_found_and_methods_that_are_none_are_refused() 
         }
         // `someone:callee`, `dapr-app-id:callee:x`, and what is no base64.
         for credentials in ["c29tZW9uZTpjYWxsZWU=", "ZGFwci1hcHAtaWQ6Y2FsbGVlOng=", "!"] {
-            let request = HttpRequest::new("GET", "/x").header("Authorization", format!("Basic {credentials}"));
+            let request =
+                HttpRequest::new("GET", "/x").header("Authorization", format!("Basic {credentials}"));
             assert_eq!(caller.send(&request).await?.status, 404);
         }
 
@@ -148,7 +143,11 @@ fn paths_without_a_target_are_not_found_and_methods_that_are_none_are_refused() 
                 assert_failure(&reply, target, &format!("{invalid} {cause}"));
             }
         }
-        assert_failure(&caller.invoke("a.b.c", "x").await?, "a.b.c", "invalid app id a.b.c");
+        assert_failure(
+            &caller.invoke("a.b.c", "x").await?,
+            "a.b.c",
+            "invalid app id a.b.c",
+        );
 
         let reply = caller.invoke("callee", "test%25stream").await?;
         let url = format!("http://127.0.0.1:{}/test%stream", app.port());
@@ -209,7 +208,10 @@ fn verbs_arrive_and_unknown_ones_arrive_as_post() {
                 let request = HttpRequest::new(verb, format!("/v1.0/invoke/{target}/method/v"));
                 let reply = caller.send(&request).await?;
                 assert_eq!(reply.status, 200, "{verb}: {}", reply.text());
-                assert_eq!(app.requests().pop().map(|last| last.method).as_deref(), Some(seen));
+                assert_eq!(
+                    app.requests().pop().map(|last| last.method).as_deref(),
+                    Some(seen)
+                );
             }
             let request = HttpRequest::new("NONE", format!("/v1.0/invoke/{target}/method/v"));
             let reply = caller.send(&request).await?;

@@ -14,8 +14,10 @@ async fn app() -> Result<GrpcApp> {
         "/mine.Service/Twenty" => {
             GrpcAnswer::status(20, "not a code").with_trailers(metadata([("x-trail", "t")]))
         }
-        "/mine.Service/Details" => GrpcAnswer::status(9, "ü % <&>")
-            .with_trailers(metadata([("grpc-status-details-bin", "CAkSAmhp"), ("x-bin-bin", "AAE")])),
+        "/mine.Service/Details" => GrpcAnswer::status(9, "ü % <&>").with_trailers(metadata([
+            ("grpc-status-details-bin", "CAkSAmhp"),
+            ("x-bin-bin", "AAE"),
+        ])),
         "/mine.Service/After" => GrpcAnswer::bytes(["one", "two"])
             .ending(7, "enough")
             .with_metadata(metadata([("x-head", "h")]))
@@ -81,7 +83,9 @@ fn all_kinds_of_calls_pass_with_metadata_statuses_and_trailers() {
                 assert_eq!(received.get("dapr-caller-namespace"), None);
             }
 
-            let reply = client.call("/mine.Service/Count", to(target), ["a", "bb", ""]).await?;
+            let reply = client
+                .call("/mine.Service/Count", to(target), ["a", "bb", ""])
+                .await?;
             assert_eq!(&reply.messages[0][..], b"3 3");
 
             let reply = client.call("/mine.Service/After", to(target), [""]).await?;

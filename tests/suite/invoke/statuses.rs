@@ -20,8 +20,8 @@ fn every_status_of_an_app_reaches_the_caller() {
         let cluster = pair(app).await?;
         let caller = &cluster["caller"].daprd;
         for status in [
-            200, 201, 202, 203, 206, 226, 299, 300, 301, 302, 303, 307, 308, 399, 400, 401, 403, 404, 405, 409,
-            413, 418, 429, 451, 499, 500, 501, 502, 503, 504, 509, 546, 599, 600, 799, 999,
+            200, 201, 202, 203, 206, 226, 299, 300, 301, 302, 303, 307, 308, 399, 400, 401, 403, 404, 405,
+            409, 413, 418, 429, 451, 499, 500, 501, 502, 503, 504, 509, 546, 599, 600, 799, 999,
         ] {
             let reply = caller.invoke("callee", &status.to_string()).await?;
             assert_eq!((reply.status, reply.text().as_str()), (status, "body"));
@@ -154,7 +154,9 @@ fn interim_answers_are_passed_over() {
         let app = tokio::spawn(async move {
             use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
             loop {
-                let Ok((mut stream, _)) = listener.accept().await else { return };
+                let Ok((mut stream, _)) = listener.accept().await else {
+                    return;
+                };
                 let mut head = vec![0; 4096];
                 let _ = stream.read(&mut head).await;
                 let answer = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\

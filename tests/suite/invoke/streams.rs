@@ -13,7 +13,9 @@ const LONG: usize = 10 * 1024 * 1024 + 7;
 
 /// A text in which no two places look alike for long.
 fn long_body() -> Vec<u8> {
-    (0..LONG).map(|index| (index % 251) as u8 ^ (index >> 11) as u8).collect()
+    (0..LONG)
+        .map(|index| (index % 251) as u8 ^ (index >> 11) as u8)
+        .collect()
 }
 
 #[test]
@@ -52,7 +54,9 @@ fn a_body_over_the_limit_is_refused() {
     isolated!(async {
         let app = HttpApp::echo().await?;
         let caller = Daprd::builder("caller")?.flag("max-body-size", "4Ki");
-        let callee = Daprd::builder("callee")?.app("http", app.port());
+        let callee = Daprd::builder("callee")?
+            .app("http", app.port())
+            .flag("max-body-size", "4Ki");
         let (caller, _callee) = both(caller, callee).await?;
         let at_limit = HttpRequest::new("POST", "/v1.0/invoke/callee/method/x").body(vec![b'x'; 4096]);
         assert_eq!(caller.send(&at_limit).await?.body.len(), 4096);
@@ -63,8 +67,9 @@ fn a_body_over_the_limit_is_refused() {
             assert_eq!(reply.status, 500);
             let text = reply.text();
             assert!(
-                text.starts_with(r#"{"errorCode":"ERR_DIRECT_INVOKE","message":"failed to invoke, id: callee, err: "#)
-                    && text.ends_with("stream too large\"}"),
+                text.starts_with(
+                    r#"{"errorCode":"ERR_DIRECT_INVOKE","message":"failed to invoke, id: callee, err: "#
+                ) && text.ends_with("stream too large\"}"),
                 "{text}"
             );
         }
@@ -131,9 +136,10 @@ fn the_app_sees_the_first_bytes_before_the_client_sent_the_last() {
         })
         .await?;
         let cluster = pair(app).await?;
-        for target in ["callee", "caller"] {
-            let mut connection = HttpConnection::open(cluster["caller"].daprd.http_port).await?;
-            let request = HttpRequest::new("POST", format!("/v1.0/invoke/{target}/method/up"))
+        // Over the link, and locally.
+        for sidecar in ["caller", "callee"] {
+            let mut connection = HttpConnection::open(cluster[sidecar].daprd.http_port).await?;
+            let request = HttpRequest::new("POST", "/v1.0/invoke/callee/method/up")
                 .header("Transfer-Encoding", "chunked");
             connection.send_head(&request).await?;
             connection.send_chunk(&[b'a'; 5000]).await?;
@@ -291,7 +297,8 @@ fn an_app_may_answer_before_it_has_read_the_request() {
     isolated!(async {
         let app = HttpApp::start_streaming(async |_, _| HttpResponse::new(403, "no need to go on")).await?;
         let cluster = pair(app).await?;
-        let request = HttpRequest::new("POST", "/v1.0/invoke/callee/method/early").body(vec![b'x'; 3_000_000]);
+        let request =
+            HttpRequest::new("POST", "/v1.0/invoke/callee/method/early").body(vec![b'x'; 3_000_000]);
         for request in [request.clone(), request.chunked([70_000])] {
             let reply = cluster["caller"].daprd.send(&request).await?;
             assert_eq!((reply.status, reply.text().as_str()), (403, "no need to go on"));
