@@ -13,6 +13,7 @@ use outrigger_kit::boolean::is_truthy;
 use outrigger_link::{LinkSettings, PeerSettings, Peers, TcpConnect};
 use outrigger_resolver::{self as resolver, DnsLookup, Resolver};
 use outrigger_svc::{BoxConnection, CallContext, Drain, DrainSignal, Surface};
+use tokio::io::BufReader;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +63,9 @@ struct ServeInternal {
     settings: Arc<LinkSettings>,
     identity: Option<Identity>,
 }
+
+/// Bytes that are read at once below TLS, which by itself reads a small piece at a time.
+const READ_BUFFER: usize = 32 << 10;
 
 const HTTP: &str = "dapr.runtime.http";
 const GRPC: &str = "dapr.runtime.grpc.api";
@@ -513,6 +517,7 @@ impl AsyncServe<InternalServer> for ServeInternal {
             let Some(config) = config else {
                 return outrigger_link::serve(connection, settings, context, server, drain).await;
             };
+            let connection = BufReader::with_capacity(READ_BUFFER, connection);
             let stream = match tls::accept(config, connection).await {
                 Ok(stream) => stream,
                 Err(error) => {
