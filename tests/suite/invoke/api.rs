@@ -120,7 +120,7 @@ fn what_is_not_configured_says_so_in_the_words_of_the_reference() {
         for (target, code, reason) in [
             (
                 "/v1.0/state/nope/key",
-                "ERR_STATE_STORES_NOT_CONFIGURED",
+                "ERR_STATE_STORE_NOT_CONFIGURED",
                 "DAPR_STATE_NOT_CONFIGURED",
             ),
             (
