@@ -1,12 +1,11 @@
 //! Measures a link under load: client and server with an echo on two single-threaded runtimes over loopback.
 //!
 //! ```text
-//! cargo run --release -p outrigger-link --example load -- [h2|own] [plain|tls] [calls at once] [body bytes] [seconds]
+//! cargo run --release -p outrigger-link --example load -- [h2|own] [plain|tls] [calls at once] [body bytes] [seconds] [echo|sink]
 //! ```
 //!
 //! Prints calls a second, CPU time a call of both ends together, and the median and 99th percentile latency.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -17,8 +16,8 @@ use http::{Request, Response};
 use outrigger_identity::key::PrivateKey;
 use outrigger_identity::{AnchorSource, Expect, Svid, SvidSource, TrustAnchors, tls};
 use outrigger_link::{
-    CallScope, Callee, Framing, HttpExtension, Invocation, LinkSettings, PeerAddress, PeerSettings, Peers,
-    Reply, ReplyStatus, Retries, Security, Status, TcpConnect, Verb, serve,
+    CallScope, Callee, Framing, HttpExtension, Invocation, LinkSettings, Metadata, PeerAddress, PeerSettings,
+    Peers, Reply, ReplyStatus, Retries, Security, Status, TcpConnect, Verb, serve,
 };
 use outrigger_svc::{Body, CallContext, Drain, Surface, collect_limited};
 use outrigger_telemetry::trace::TraceContext;
@@ -26,6 +25,9 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsage
 use tokio::io::BufReader;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -35,10 +37,13 @@ struct Plan {
     at_once: usize,
     body: usize,
     time: Duration,
+    is_sink: bool,
 }
 
-/// Answers with the body of the call.
-struct Echo;
+/// Answers with the body of the call, or only takes it.
+struct App {
+    is_sink: bool,
+}
 
 /// Identities of both ends; none without TLS.
 #[derive(Clone)]
@@ -55,7 +60,7 @@ fn main() {
     let server = (plan.clone(), identities.clone());
     std::thread::spawn(move || runtime().block_on(serve_forever(server.0, server.1, send_address)));
     let address = address.recv().expect("the server starts");
-    let report = runtime().block_on(tokio::task::LocalSet::new().run_until(load(&plan, identities, address)));
+    let report = runtime().block_on(load(&plan, identities, address));
     println!("{plan:?}\n{report}");
 }
 
@@ -74,6 +79,9 @@ async fn serve_forever(plan: Plan, identities: Option<Identities>, address: mpsc
     let config = identities.map(|ids| Arc::new(tls::mutual_server(&ids.callee, &ids.anchors, Expect::Any)));
     let settings = Arc::new(plan.link());
     let drain = Drain::new();
+    let app = Arc::new(App {
+        is_sink: plan.is_sink,
+    });
     loop {
         let (stream, remote) = listener.accept().await.expect("a connection");
         stream.set_nodelay(true).expect("an option");
@@ -88,14 +96,17 @@ async fn serve_forever(plan: Plan, identities: Option<Identities>, address: mpsc
                 stream,
                 settings,
                 context,
-                Arc::new(Echo),
+                app.clone(),
                 signal,
             ))),
-            Some(config) => drop(tokio::spawn(async move {
-                let stream = BufReader::with_capacity(32 << 10, stream);
-                let io = tls::accept(config, stream).await.expect("a handshake");
-                serve(io, settings, context, Arc::new(Echo), signal).await;
-            })),
+            Some(config) => {
+                let app = app.clone();
+                drop(tokio::spawn(async move {
+                    let stream = BufReader::with_capacity(32 << 10, stream);
+                    let io = tls::accept(config, stream).await.expect("a handshake");
+                    serve(io, settings, context, app, signal).await;
+                }))
+            }
         }
     }
 }
@@ -119,27 +130,29 @@ async fn load(plan: &Plan, identities: Option<Identities>, address: SocketAddr) 
         namespace: "default".into(),
     };
     let body = Bytes::from(vec![b'x'; plan.body]);
-    one_call(&peers, &peer, body.clone()).await;
+    let answer = if plan.is_sink { 0 } else { plan.body };
+    one_call(&peers, &peer, body.clone(), answer).await;
 
     let cpu = cpu_time();
     let start = Instant::now();
     let end = start + plan.time;
-    let latencies = std::rc::Rc::new(RefCell::new(Vec::new()));
     let workers = (0..plan.at_once).map(|_| {
-        let (peers, peer, body, latencies) = (peers.clone(), peer.clone(), body.clone(), latencies.clone());
-        tokio::task::spawn_local(async move {
+        let (peers, peer, body) = (peers.clone(), peer.clone(), body.clone());
+        tokio::spawn(async move {
+            let mut latencies = Vec::new();
             while Instant::now() < end {
                 let begun = Instant::now();
-                one_call(&peers, &peer, body.clone()).await;
-                latencies.borrow_mut().push(begun.elapsed());
+                one_call(&peers, &peer, body.clone(), answer).await;
+                latencies.push(begun.elapsed());
             }
+            latencies
         })
     });
+    let mut latencies = Vec::new();
     for worker in workers.collect::<Vec<_>>() {
-        worker.await.expect("calls succeed");
+        latencies.append(&mut worker.await.expect("calls succeed"));
     }
     let (elapsed, cpu) = (start.elapsed(), cpu_time() - cpu);
-    let mut latencies = latencies.take();
     latencies.sort();
     let calls = latencies.len();
     let at = |share: f64| latencies[((calls - 1) as f64 * share) as usize].as_micros();
@@ -152,13 +165,14 @@ async fn load(plan: &Plan, identities: Option<Identities>, address: SocketAddr) 
     )
 }
 
-async fn one_call(peers: &Peers, peer: &PeerAddress, body: Bytes) {
+async fn one_call(peers: &Peers, peer: &PeerAddress, body: Bytes, answer: usize) {
     let mut call = Invocation::new("orders");
     call.http = Some(HttpExtension {
         verb: Verb::POST,
         query: "a=1".into(),
     });
     call.content_type = "application/json".into();
+    call.metadata = Metadata::with_capacity(12, 600);
     for (name, value) in [
         ("User-Agent", "curl/7.88.1"),
         ("Accept", "*/*"),
@@ -172,7 +186,6 @@ async fn one_call(peers: &Peers, peer: &PeerAddress, body: Bytes) {
     ] {
         call.metadata.push(name, value);
     }
-    let expected = body.len();
     call.body = Body::from(body);
     let reply = peers
         .call(peer, &mut call, Retries::BuiltIn, Some(&TraceContext::ZERO))
@@ -180,7 +193,7 @@ async fn one_call(peers: &Peers, peer: &PeerAddress, body: Bytes) {
     let body = collect_limited(reply.expect("an answer").body, usize::MAX)
         .await
         .expect("a body");
-    assert_eq!(body.len(), expected);
+    assert_eq!(body.len(), answer);
 }
 
 /// CPU time of the process so far.
@@ -216,6 +229,7 @@ impl Plan {
             at_once: next("32").parse().expect("a number of calls"),
             body: next("0").parse().expect("a number of bytes"),
             time: Duration::from_secs(next("5").parse().expect("a number of seconds")),
+            is_sink: next("echo") == "sink",
         }
     }
 
@@ -227,10 +241,16 @@ impl Plan {
     }
 }
 
-// === impl Echo ===
+// === impl App ===
 
-impl Callee for Echo {
-    async fn invoke(&self, _: CallScope, call: Invocation) -> Result<Reply, Status> {
+impl Callee for App {
+    async fn invoke(&self, _: CallScope, mut call: Invocation) -> Result<Reply, Status> {
+        if self.is_sink {
+            let body = std::mem::take(&mut call.body);
+            collect_limited(body, usize::MAX)
+                .await
+                .map_err(|error| Status::internal(error.to_string()))?;
+        }
         Ok(Reply {
             status: ReplyStatus::new(200),
             headers: [

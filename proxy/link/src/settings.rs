@@ -6,9 +6,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// The `h2` crate.
-    #[default]
     H2,
     /// The framing of this crate, made for many small calls on one connection.
+    #[default]
     Own,
 }
 

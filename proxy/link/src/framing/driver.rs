@@ -60,11 +60,8 @@ enum End {
 /// Time that closing may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// Bytes that are read at once.
-const READ: usize = 32 << 10;
-
-/// Free bytes in the buffer below which it is made larger.
-const LEAST_READ: usize = 4 << 10;
+/// Bytes that are handed out before more are read.
+const BATCH: usize = 32 << 10;
 
 /// Bytes that are read before other tasks have their turn.
 const READ_TURN: usize = 1 << 20;
@@ -167,9 +164,7 @@ impl<IO: Connection, A: FnMut(Accepted) + Unpin> Driver<IO, A> {
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut total = 0;
         let outcome = loop {
-            if self.reader.buffer.capacity() - self.reader.buffer.len() < LEAST_READ {
-                self.reader.buffer.reserve(READ);
-            }
+            self.reader.make_room();
             match poll_read_buf(Pin::new(&mut self.io), cx, &mut self.reader.buffer) {
                 Poll::Pending => break Ok(false),
                 Poll::Ready(Ok(0)) => break Err(End::Broken("EOF".to_owned())),
@@ -177,7 +172,7 @@ impl<IO: Connection, A: FnMut(Accepted) + Unpin> Driver<IO, A> {
                 Poll::Ready(Ok(len)) => total += len,
             }
             // Whole frames leave the buffer before more is read into it.
-            if self.reader.buffer.len() >= READ {
+            if self.reader.buffer.len() >= BATCH {
                 self.hand_out();
             }
             if total >= READ_TURN {
@@ -269,6 +264,7 @@ impl<IO: Connection, A: FnMut(Accepted) + Unpin> Driver<IO, A> {
             }
             if clock.pong_by.is_none() && state.now + clock.ping_after <= now {
                 put_ping(state.out.buffer(), 0, &PING);
+                self.reader.rest();
                 clock.pong_by = Some(now + clock.ping_timeout);
             }
             let is_idle = self.side == Side::Server && state.streams.attached() == 0;

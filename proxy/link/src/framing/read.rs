@@ -12,6 +12,8 @@ use super::state::{Events, MAX_FRAME, Side, State};
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) buffer: BytesMut,
+    /// Length of the largest frames of late.
+    usual: usize,
     decoder: Decoder,
     fields: FieldList,
     /// A header block whose end has not come.
@@ -27,6 +29,12 @@ struct Block {
     frames: usize,
 }
 
+/// Bytes that are read at once.
+const READ: usize = 16 << 10;
+
+/// Free bytes in the buffer below which it is made larger.
+const LEAST_READ: usize = 4 << 10;
+
 /// Frames that a header block may be spread over.
 const MAX_BLOCK_FRAMES: usize = 512;
 
@@ -37,6 +45,7 @@ impl Reader {
         let max = max_header_list as usize;
         Self {
             buffer: BytesMut::new(),
+            usual: 0,
             decoder: Decoder::new(),
             fields: FieldList::new(max),
             block: None,
@@ -44,8 +53,26 @@ impl Reader {
         }
     }
 
+    /// Makes room to read into; so much that a frame of the usual length need not be moved.
+    pub(super) fn make_room(&mut self) {
+        let spare = self.buffer.capacity() - self.buffer.len();
+        let usual = LEAST_READ.max(HEAD + self.usual);
+        if spare < LEAST_READ || (self.buffer.is_empty() && spare < usual) {
+            self.buffer.reserve(usual.max(READ));
+        }
+    }
+
+    /// Gives memory back while nothing comes in.
+    pub(super) fn rest(&mut self) {
+        self.usual = 0;
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     /// Takes the whole frames out of the buffer and lets the state know.
     pub(super) fn take_frames(&mut self, state: &mut State, events: &mut Events) -> Result<(), Violation> {
+        self.usual -= self.usual / 16;
         while let Some(head) = FrameHead::read(&self.buffer) {
             if head.len > MAX_FRAME {
                 return Err(Violation(reason::FRAME_SIZE_ERROR));
@@ -55,6 +82,7 @@ impl Reader {
                 return Ok(());
             }
             self.check_order(state, head)?;
+            self.usual = self.usual.max(head.len);
             self.buffer.advance(HEAD);
             let payload = self.buffer.split_to(head.len);
             self.take_frame(state, head, payload, events)?;

@@ -96,25 +96,39 @@ impl Stream {
     }
 
     /// Makes the place ready for another stream; buffers keep their room.
-    fn renew(&mut self, id: u32) {
-        let (mut data, mut pending) = (
-            std::mem::take(&mut self.recv.data),
-            std::mem::take(&mut self.send.pending),
-        );
-        data.clear();
-        pending.clear();
-        *self = Self {
-            id,
-            recv: Receiving {
-                data,
-                ..Receiving::default()
-            },
-            send: Sending {
-                pending,
-                ..Sending::default()
-            },
-            ..Self::default()
-        };
+    fn renew(&mut self) {
+        self.is_raw = false;
+        self.failure = None;
+        self.recv.renew();
+        self.send.renew();
+    }
+}
+
+// === impl Receiving ===
+
+impl Receiving {
+    fn renew(&mut self) {
+        self.head = None;
+        self.has_head = false;
+        self.data.clear();
+        self.trailers = None;
+        self.is_ended = false;
+        self.is_dropped = false;
+        self.taken = 0;
+        self.waker = None;
+    }
+}
+
+// === impl Sending ===
+
+impl Sending {
+    fn renew(&mut self) {
+        self.pending.clear();
+        self.pending_len = 0;
+        self.ending = Ending::Open;
+        self.is_ended = false;
+        self.is_in_line = false;
+        self.waker = None;
     }
 }
 
@@ -181,7 +195,7 @@ impl Streams {
     fn release_if_unused(&mut self, place: usize) {
         let stream = &mut self.places[place];
         if stream.handles == 0 && !stream.is_attached {
-            stream.renew(0);
+            stream.renew();
             self.free.push(place);
         }
     }

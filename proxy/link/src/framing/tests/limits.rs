@@ -1,6 +1,5 @@
 //! Peers that break the rules.
 
-
 use super::{Puppet, put_call};
 use crate::framing::frame::{
     Kind, Settings, flag, put_block, put_head, put_ping, put_reset, put_window_update, reason,
