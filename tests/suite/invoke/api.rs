@@ -125,8 +125,8 @@ fn what_is_not_configured_says_so_in_the_words_of_the_reference() {
             ),
             (
                 "/v1.0/publish/nope/orders",
-                "ERR_PUBSUB_NOT_CONFIGURED",
-                "DAPR_PUBSUB_NOT_CONFIGURED",
+                "ERR_PUBSUB_NOT_FOUND",
+                "DAPR_PUBSUB_NOT_FOUND",
             ),
         ] {
             let verb = if target.contains("publish") { "POST" } else { "GET" };
