@@ -204,7 +204,7 @@ impl Backend for GrpcBackend {
     }
 
     fn count_error(&self, error: &Error) {
-        self.metrics.error_code(&error.face().code, error.category());
+        self.metrics.error_code(error.face().code, error.category());
     }
 }
 
