@@ -54,7 +54,7 @@ pub(crate) use open::Open;
 pub(crate) use routes::Routes;
 pub(crate) use rules::Permit;
 pub(crate) use rules::{GrpcRule, GrpcRules};
-pub(crate) use token::{API_TOKEN, RequireToken};
+pub(crate) use token::RequireToken;
 pub(crate) use trace::{Trace, binary};
 
 /// What the API asks of the runtime behind it.
