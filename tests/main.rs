@@ -2,6 +2,14 @@
 //!
 //! One file a behaviour, all in one test program. What they stand on is in `tests/kit`.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::string_slice,
+    clippy::type_complexity,
+    clippy::bind_instead_of_map,
+    reason = "tables and helpers of tests; a slip fails the test at once"
+)]
+
 mod suite {
     mod identity;
     mod invoke;

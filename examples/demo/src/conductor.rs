@@ -1,6 +1,6 @@
 //! Starts everything, lets the apps talk, shows what happened, and leaves nothing behind.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use outrigger_test_kit::{
@@ -291,7 +291,7 @@ impl Authority {
     }
 }
 
-fn shown(path: &PathBuf) -> String {
+fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).map_or_else(
         |_| path.display().to_string(),

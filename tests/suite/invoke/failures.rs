@@ -1,6 +1,8 @@
 //! What a caller is told when a call cannot be made.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use outrigger_test_kit::{Cluster, Daprd, HttpApp, free_port, isolated, until};
 

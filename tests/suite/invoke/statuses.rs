@@ -158,10 +158,12 @@ fn interim_answers_are_passed_over() {
                     return;
                 };
                 let mut head = vec![0; 4096];
-                let _ = stream.read(&mut head).await;
+                if stream.read(&mut head).await.is_err() {
+                    return;
+                }
                 let answer = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\
                      Connection: close\r\n\r\nlate";
-                let _ = stream.write_all(answer.as_bytes()).await;
+                stream.write_all(answer.as_bytes()).await.ok();
             }
         });
         let callee = outrigger_test_kit::Daprd::builder("callee")?.app("http", port);
