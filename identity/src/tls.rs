@@ -28,10 +28,12 @@ use crate::svid::SvidSource;
 use crate::verify::{Expect, leaf_id};
 use opening::Opening;
 
+mod corrected;
 mod error;
 mod opening;
 mod verifier;
 
+pub use corrected::Corrected;
 pub use error::HandshakeError;
 pub use verifier::PeerVerifier;
 
@@ -139,27 +141,31 @@ where
     }
 }
 
-/// Accepts a link over a byte stream. A client that does not speak `h2` is dropped without a word.
+/// Accepts a link over a byte stream. A client that does not speak TLS, or then not `h2`, is dropped without a word.
 ///
 /// # Errors
 /// When the handshake fails, the client is refused, or it does not speak `h2`.
 pub async fn accept<IO>(
     config: Arc<ServerConfig>,
     mut io: IO,
-) -> Result<tokio_rustls::server::TlsStream<IO>, HandshakeError>
+) -> Result<tokio_rustls::server::TlsStream<Corrected<IO>>, HandshakeError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let opening = Opening::read(&mut io).await?;
+    if !opening.is_tls() {
+        return Err(HandshakeError::NotTls);
+    }
     if opening.is_of_old_version() {
         io.write_all(&opening::PROTOCOL_VERSION_ALERT).await?;
         io.flush().await?;
         return Err(HandshakeError::OldVersion);
     }
     let acceptor = TlsAcceptor::from(config);
-    let stream = acceptor
-        .accept_with(io, |connection| opening.feed(connection))
+    let mut stream = acceptor
+        .accept_with(Corrected::new(io), |connection| opening.feed(connection))
         .await?;
+    stream.get_mut().0.open();
     if speaks_h2(stream.get_ref().1) {
         Ok(stream)
     } else {

@@ -1,5 +1,7 @@
 //! The first bytes of a client, looked at before TLS does.
 //!
+//! A client that does not speak TLS at all is owed nothing: an alert would be read as whatever it speaks.
+//!
 //! A client that knows nothing newer than TLS 1.1 is owed alert 70, `protocol_version`. The TLS library reports
 //! the first thing that such a hello lacks instead, so the version is checked here.
 
@@ -40,6 +42,11 @@ impl Opening {
             }
         }
         Ok(Self { bytes, length })
+    }
+
+    /// Whether this is the begin of TLS; a client that leaves without a word has not said otherwise.
+    pub(super) fn is_tls(&self) -> bool {
+        self.length == 0 || self.bytes.first() == Some(&HANDSHAKE)
     }
 
     /// Whether this is a hello of a version before TLS 1.2. Later versions say 1.2 here and more further on.

@@ -14,7 +14,7 @@ mod hello;
 mod refusals;
 
 type ClientStream = tokio_rustls::client::TlsStream<DuplexStream>;
-type ServerStream = tokio_rustls::server::TlsStream<DuplexStream>;
+type ServerStream = tokio_rustls::server::TlsStream<Corrected<DuplexStream>>;
 
 const OTHER: &str = "spiffe://public/ns/default/other";
 

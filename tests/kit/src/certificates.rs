@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName, DnType,
@@ -12,6 +14,13 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 use crate::Result;
+
+/// Length of the secret part of an Ed25519 key.
+const ED25519_SEED: usize = 32;
+/// What stands before it in PKCS #8.
+const ED25519_KEY: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+/// What stands before it if the public key follows.
+const ED25519_KEY_V2: [u8; 16] = [0x30, 0x51, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
 /// A root and an issuer below it, in the form in which the certificate authority keeps them.
 pub struct Authority {
@@ -120,7 +129,7 @@ impl Authority {
     /// If they cannot be written.
     pub fn write(&self, directory: &Path) -> Result<()> {
         std::fs::create_dir_all(directory)?;
-        let key = self.signer.key().serialize_pem();
+        let key = key_to_pem(self.signer.key());
         for (name, text) in [
             ("ca.crt", &self.root),
             ("issuer.crt", &self.issuer),
@@ -163,7 +172,7 @@ impl Authority {
         }
         Ok(Certificate {
             chain,
-            key: key.serialize_pem(),
+            key: key_to_pem(&key),
         })
     }
 
@@ -413,6 +422,18 @@ impl Key {
     }
 }
 
+/// PKCS #8 in its first version, as the authority writes it and all tools read it: `rcgen` adds the public key to
+/// Ed25519 keys.
+fn key_to_pem(key: &KeyPair) -> String {
+    let encoded = key.serialize_der();
+    let Some(rest) = encoded.strip_prefix(&ED25519_KEY_V2) else {
+        return key.serialize_pem();
+    };
+    let seed = rest.split_at(ED25519_SEED).0;
+    let text = STANDARD.encode([&ED25519_KEY, seed].concat());
+    format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
+}
+
 fn authority(organization: &str, usages: &[KeyUsagePurpose]) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -448,6 +469,7 @@ mod tests {
                 certificate.key.starts_with("-----BEGIN PRIVATE KEY-----"),
                 "{name}"
             );
+            assert!(leaf.key != Key::Ed25519 || certificate.key.len() == 119, "{name}");
         }
     }
 

@@ -181,8 +181,34 @@ async fn a_client_that_does_not_own_its_certificate_is_refused() {
 async fn a_client_without_a_certificate_is_told_to_bring_one() {
     let authority = Authority::new();
     let server = identity(&authority, &[OTHER]);
-    let (alert, _) = alert_at(open_client(&authority.anchors(), Expect::Any), &server).await;
+    let mut client = open_client(&authority.anchors(), Expect::Any);
+    let (alert, _) = alert_at(client.clone(), &server).await;
     assert_eq!(alert, Some(AlertDescription::CertificateRequired));
+
+    // TLS 1.2 has no word for it.
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS12]);
+    let verifier = Arc::new(PeerVerifier::new(authority.anchors(), Expect::Any));
+    client = builder
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    client.alpn_protocols = vec![ALPN_H2.to_vec()];
+    let (alert, _) = alert_at(client, &server).await;
+    assert_eq!(alert, Some(AlertDescription::HandshakeFailure));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_speak_tls_is_dropped_without_a_word() {
+    let authority = Authority::new();
+    let server = identity(&authority, &[OTHER]);
+    let (mut near, far) = link();
+    near.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let refusal = accept(server.server_config(), far).await.unwrap_err();
+    assert!(matches!(refusal, HandshakeError::NotTls));
+    let mut heard = Vec::new();
+    near.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, b"");
 }
 
 #[tokio::test]
