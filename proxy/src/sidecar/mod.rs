@@ -133,7 +133,7 @@ pub async fn run(
         }
     };
     let cause = live(settings, &health, stop, &over, &servers, started).await;
-    shutdown::finish(settings, cause, &health, servers, observers).await?;
+    shutdown::finish(settings, cause, servers, observers).await?;
     Ok(cause)
 }
 

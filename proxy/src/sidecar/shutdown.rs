@@ -9,7 +9,6 @@ use super::observe::Observers;
 use super::servers::Servers;
 use super::{RUNTIME, RunError};
 use crate::app::AppStatus;
-use crate::health::Health;
 use crate::stop::StopCause;
 
 /// Longest wait for running HTTP requests.
@@ -24,7 +23,6 @@ const FORCED_PAUSE: Duration = Duration::from_millis(100);
 pub(super) async fn finish(
     settings: &Settings,
     cause: StopCause,
-    health: &Health,
     servers: Servers,
     observers: Observers,
 ) -> Result<(), RunError> {
@@ -40,7 +38,7 @@ pub(super) async fn finish(
         StopCause::Api => tracing::info!(target: RUNTIME, "Shutdown requested via API"),
         StopCause::Signal | StopCause::Restart => block(settings, &servers).await,
     }
-    stop_grpc(health, &servers).await;
+    stop_grpc(&servers).await;
     let closing = close(servers, observers);
     match settings.graceful_shutdown {
         None => {
@@ -86,7 +84,7 @@ async fn block(settings: &Settings, servers: &Servers) {
 }
 
 /// No new calls by gRPC; running ones finish, however long that takes.
-async fn stop_grpc(_health: &Health, servers: &Servers) {
+async fn stop_grpc(servers: &Servers) {
     servers.targets.grpc.unready();
     servers.targets.internal.unready();
     tokio::join!(servers.grpc.run(None), servers.internal.run(None));
