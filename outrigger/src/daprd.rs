@@ -17,8 +17,11 @@ use crate::signals::{Request, Signals};
 const RUNTIME: &str = "dapr.runtime";
 const SIGNALS: &str = "dapr.signals";
 /// `--wait` asks this often, this long an answer, this long in all.
-const WAIT: (Duration, Duration, Duration) =
-    (Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(60));
+const WAIT: (Duration, Duration, Duration) = (
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(60),
+);
 
 /// Runs the sidecar to its end.
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
@@ -46,6 +49,14 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
         control.block_on(wait(&flags.dapr_http_port));
         return ExitCode::SUCCESS;
     }
+    // From the first line of the log on, a signal is heard.
+    let signals = {
+        let _inside = control.enter();
+        match Signals::install() {
+            Ok(signals) => signals,
+            Err(error) => return fatal(&format!("failed to install signal handlers: {error}")),
+        }
+    };
     let host = Host::current();
     if let Err(error) = start_log(&flags, &host) {
         return fatal(&error);
@@ -58,17 +69,17 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
     };
     let workers = match Workers::start(Workers::default_count()) {
         Ok(workers) => Arc::new(workers),
-        Err(error) => return fatal(&format!("Fatal error from runtime: failed to start the workers: {error}")),
+        Err(error) => {
+            return fatal(&format!(
+                "Fatal error from runtime: failed to start the workers: {error}"
+            ));
+        }
     };
-    control.block_on(live(&settings, &host, &workers))
+    control.block_on(live(&settings, &host, &workers, signals))
 }
 
 /// Runs, and runs again after each SIGHUP, until something ends it.
-async fn live(settings: &Settings, host: &Host, workers: &Arc<Workers>) -> ExitCode {
-    let mut signals = match Signals::install() {
-        Ok(signals) => signals,
-        Err(error) => return fatal(&format!("Fatal error from runtime: failed to install signal handlers: {error}")),
-    };
+async fn live(settings: &Settings, host: &Host, workers: &Arc<Workers>, mut signals: Signals) -> ExitCode {
     loop {
         let stop = Stop::new();
         let mut run = std::pin::pin!(outrigger_proxy::run(settings, host, workers, &stop));
@@ -111,8 +122,14 @@ fn start_log(flags: &Flags, host: &Host) -> Result<(), String> {
     let level: Level = flags.log.level.parse().map_err(|error| format!("{error}"))?;
     let settings = LogSettings {
         level,
-        format: if flags.log.as_json { Format::Json } else { Format::Text },
-        file: Some(flags.log.file.as_str()).filter(|file| !file.is_empty()).map(Into::into),
+        format: if flags.log.as_json {
+            Format::Json
+        } else {
+            Format::Text
+        },
+        file: Some(flags.log.file.as_str())
+            .filter(|file| !file.is_empty())
+            .map(Into::into),
         app_id: Some(flags.app_id.as_str().into()),
         instance: host.name.clone(),
         version: version::LOG.to_owned(),
@@ -135,7 +152,11 @@ fn fatal(message: &str) -> ExitCode {
 
 /// Logs the last line; a log that could not be started is replaced by a plain one on stdout.
 pub(crate) fn fatal_in(scope: &'static str, message: &str) -> ExitCode {
-    let plain = LogSettings { instance: Host::current().name, version: version::LOG.to_owned(), ..LogSettings::default() };
+    let plain = LogSettings {
+        instance: Host::current().name,
+        version: version::LOG.to_owned(),
+        ..LogSettings::default()
+    };
     // An error here says that the log is there already, as it should be.
     log::init(&plain).ok();
     log::fatal(scope, message);

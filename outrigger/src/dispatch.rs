@@ -23,8 +23,16 @@ pub(crate) enum Choice {
 }
 
 const PROGRAMS: [(&str, Program, &str); 2] = [
-    ("daprd", Program::Daprd, "the sidecar: service invocation over mTLS, traces, metrics"),
-    ("sentry", Program::Sentry, "the certificate authority that gives workloads their SPIFFE identity"),
+    (
+        "daprd",
+        Program::Daprd,
+        "the sidecar: service invocation over mTLS, traces, metrics",
+    ),
+    (
+        "sentry",
+        Program::Sentry,
+        "the certificate authority that gives workloads their SPIFFE identity",
+    ),
 ];
 
 /// Chooses by the stem of `arguments[0]`, else by the first argument.
@@ -33,7 +41,10 @@ pub(crate) fn choose(arguments: &[String]) -> Choice {
         [] => return Choice::Nothing,
         [name, rest @ ..] => (name, rest),
     };
-    let file = Path::new(name).file_name().map(|file| file.to_string_lossy()).unwrap_or_default();
+    let file = Path::new(name)
+        .file_name()
+        .map(|file| file.to_string_lossy())
+        .unwrap_or_default();
     if let Some(program) = by_file_name(&file) {
         return Choice::Run(program, rest.to_vec());
     }
@@ -76,10 +87,22 @@ mod tests {
     #[test]
     fn the_file_name_chooses_before_the_first_argument() {
         let run = |line| choose(&words(line));
-        assert_eq!(run("/usr/bin/daprd --app-id x"), Choice::Run(Program::Daprd, words("--app-id x")));
-        assert_eq!(run("daprd-linux-amd64 sentry"), Choice::Run(Program::Daprd, words("sentry")));
-        assert_eq!(run("sentry.exe -port=1"), Choice::Run(Program::Sentry, words("-port=1")));
-        assert_eq!(run("outrigger sentry -port=1"), Choice::Run(Program::Sentry, words("-port=1")));
+        assert_eq!(
+            run("/usr/bin/daprd --app-id x"),
+            Choice::Run(Program::Daprd, words("--app-id x"))
+        );
+        assert_eq!(
+            run("daprd-linux-amd64 sentry"),
+            Choice::Run(Program::Daprd, words("sentry"))
+        );
+        assert_eq!(
+            run("sentry.exe -port=1"),
+            Choice::Run(Program::Sentry, words("-port=1"))
+        );
+        assert_eq!(
+            run("outrigger sentry -port=1"),
+            Choice::Run(Program::Sentry, words("-port=1"))
+        );
     }
 
     #[test]

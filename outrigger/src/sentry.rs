@@ -32,6 +32,18 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
         println!("{}", version::RUNTIME);
         return ExitCode::SUCCESS;
     }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fatal(&format!("failed to start: {error}")),
+    };
+    // From the first line of the log on, a signal is heard.
+    let signals = {
+        let _inside = runtime.enter();
+        match Signals::install() {
+            Ok(signals) => signals,
+            Err(error) => return fatal(&format!("failed to install signal handlers: {error}")),
+        }
+    };
     if let Err(error) = start_log(&flags.log) {
         return fatal(&error);
     }
@@ -46,18 +58,11 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
         "Starting Dapr Sentry certificate authority -- version {version} -- commit {commit}"
     );
     tracing::info!(target: SCOPE, "Log level set to: {level}");
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(live(&settings)),
-        Err(error) => fatal(&format!("failed to start: {error}")),
-    }
+    runtime.block_on(live(&settings, signals))
 }
 
 /// Runs until a signal or an error ends it; a second signal does not wait for calls in flight.
-async fn live(settings: &Settings) -> ExitCode {
-    let mut signals = match Signals::install() {
-        Ok(signals) => signals,
-        Err(error) => return fatal(&format!("failed to install signal handlers: {error}")),
-    };
+async fn live(settings: &Settings, mut signals: Signals) -> ExitCode {
     let metrics = Metrics::new(&MetricsSettings::default()).expect("there is no rule to compile");
     let stop = CancellationToken::new();
     let mut run = std::pin::pin!(outrigger_sentry::run(settings, &metrics, stop.clone()));
