@@ -18,9 +18,13 @@ use crate::Result;
 /// Length of the secret part of an Ed25519 key.
 const ED25519_SEED: usize = 32;
 /// What stands before it in PKCS #8.
-const ED25519_KEY: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+const ED25519_KEY: [u8; 16] = [
+    0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+];
 /// What stands before it if the public key follows.
-const ED25519_KEY_V2: [u8; 16] = [0x30, 0x51, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+const ED25519_KEY_V2: [u8; 16] = [
+    0x30, 0x51, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+];
 
 /// A root and an issuer below it, in the form in which the certificate authority keeps them.
 pub struct Authority {

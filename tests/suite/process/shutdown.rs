@@ -1,0 +1,345 @@
+//! The end of a sidecar.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http::HeaderMap;
+use outrigger_test_kit::http::{HttpConnection, Piece, PieceSender};
+use outrigger_test_kit::{
+    Daprd, DaprdBuilder, HttpApp, HttpRequest, HttpResponse, Result, Signal, isolated, until,
+};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::messages;
+
+/// An app whose answer to `/slow` is held back until the test lets it go.
+struct SlowApp {
+    app: HttpApp,
+    answers: mpsc::Receiver<PieceSender>,
+}
+
+// === impl SlowApp ===
+
+impl SlowApp {
+    async fn start() -> Result<Self> {
+        let (sender, answers) = mpsc::channel(8);
+        let app = HttpApp::start(move |request: HttpRequest| {
+            let sender = sender.clone();
+            async move {
+                if request.path() != "/slow" {
+                    return HttpResponse::ok("quick");
+                }
+                let (response, pieces) = HttpResponse::stream(200);
+                sender.send(pieces).await.expect("the test waits for it");
+                response
+            }
+        })
+        .await?;
+        Ok(Self { app, answers })
+    }
+
+    fn daprd(&self) -> Result<DaprdBuilder> {
+        Ok(Daprd::builder("a")?.app("http", self.app.port()))
+    }
+
+    /// Sends a call of `/slow` and waits until the app has it; returns where its answer is put.
+    async fn call(&mut self, daprd: &Daprd) -> Result<(HttpConnection, PieceSender)> {
+        let mut connection = HttpConnection::open(daprd.http_port).await?;
+        connection
+            .send_head(&HttpRequest::new("GET", "/v1.0/invoke/a/method/slow"))
+            .await?;
+        let pieces = self.answers.recv().await.context("the app has ended")?;
+        assert_eq!(connection.reply_head().await?.status, 200);
+        Ok((connection, pieces))
+    }
+}
+
+async fn closed(port: u16) -> Result<()> {
+    until(format_args!("port {port} to be closed"), async || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .is_err()
+            .then_some(())
+    })
+    .await
+}
+
+#[test]
+fn signals_end_it_gracefully() {
+    isolated!(async {
+        for (signal, name) in [
+            (Signal::Terminate, "terminated"),
+            (Signal::Interrupt, "interrupt"),
+        ] {
+            let mut daprd = Daprd::builder("a")?.start().await?;
+            daprd.process.signal(signal).await?;
+            assert_eq!(daprd.process.exit().await?.code(), Some(0));
+            let told = messages(&daprd.process);
+            assert!(
+                told.contains(&format!("Received signal '{name}'; beginning shutdown")),
+                "{told:#?}"
+            );
+            assert_eq!(told.last().map(String::as_str), Some("Daprd shutdown gracefully"));
+            assert_eq!(daprd.process.stderr(), [""; 0]);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_call_in_flight_runs_to_its_end() {
+    isolated!(async {
+        let mut app = SlowApp::start().await?;
+        let mut daprd = app.daprd()?.start().await?;
+        let (mut connection, pieces) = app.call(&daprd).await?;
+        daprd.process.signal(Signal::Terminate).await?;
+        closed(daprd.http_port).await?;
+        for piece in ["one", "two"] {
+            pieces.send(Piece::Data(piece.into())).await?;
+            assert_eq!(connection.piece().await?.unwrap_or_default(), piece);
+        }
+        drop(pieces);
+        assert_eq!(connection.piece().await?, None, "a whole body");
+        assert_eq!(daprd.process.exit().await?.code(), Some(0));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_call_that_outlasts_the_grace_period_is_cut_off_without_a_word() {
+    isolated!(async {
+        let mut app = SlowApp::start().await?;
+        let mut daprd = app
+            .daprd()?
+            .flag("dapr-graceful-shutdown-seconds", 1)
+            .start()
+            .await?;
+        let (mut connection, pieces) = app.call(&daprd).await?;
+        pieces.send(Piece::Data("begin".into())).await?;
+        assert_eq!(connection.piece().await?.unwrap_or_default(), "begin");
+        let begun = Instant::now();
+        daprd.process.signal(Signal::Terminate).await?;
+        let end = connection.piece().await.expect_err("the body is cut off");
+        assert!(
+            !format!("{end:#}").contains("reset"),
+            "the end of the connection, no reset: {end:#}"
+        );
+        assert_eq!(daprd.process.exit().await?.code(), Some(1));
+        assert!(begun.elapsed() >= Duration::from_secs(1));
+        let told = messages(&daprd.process);
+        assert!(
+            told.contains(&"Graceful shutdown timeout exceeded, forcing shutdown".to_owned()),
+            "{told:#?}"
+        );
+        assert!(!told.contains(&"Daprd shutdown gracefully".to_owned()));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    isolated!(async {
+        let mut app = SlowApp::start().await?;
+        let mut daprd = app.daprd()?.start().await?;
+        let (_connection, _pieces) = app.call(&daprd).await?;
+        daprd.process.signal(Signal::Terminate).await?;
+        daprd.process.wait_for_line("beginning shutdown").await?;
+        daprd.process.signal(Signal::Interrupt).await?;
+        assert_eq!(daprd.process.exit().await?.code(), Some(1));
+        let told = messages(&daprd.process);
+        assert_eq!(
+            told.last().map(String::as_str),
+            Some("Received signal 'interrupt' during shutdown; exiting immediately")
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn grace_without_end_is_warned_of() {
+    isolated!(async {
+        let mut daprd = Daprd::builder("a")?
+            .flag("dapr-graceful-shutdown-seconds", 0)
+            .start()
+            .await?;
+        assert!(daprd.process.stop().await?.success());
+        let warning = "Graceful shutdown timeout is infinite, will wait indefinitely to shutdown";
+        assert_eq!(
+            daprd
+                .process
+                .lines_with(&format!("level=warning msg=\"{warning}\""))
+                .len(),
+            1
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn the_shutdown_api_ends_it_gracefully() {
+    isolated!(async {
+        let mut app = SlowApp::start().await?;
+        let mut daprd = app
+            .daprd()?
+            .flag("dapr-block-shutdown-duration", "1h")
+            .start()
+            .await?;
+        let (mut connection, pieces) = app.call(&daprd).await?;
+        let reply = daprd.post("/v1.0/shutdown", "").await?;
+        assert_eq!((reply.status, reply.text().as_str()), (204, ""));
+        daprd
+            .process
+            .wait_for_line("level=info msg=\"Shutdown requested via API\"")
+            .await?;
+        drop(pieces);
+        assert_eq!(
+            connection.piece().await?,
+            None,
+            "the call in flight has a whole body"
+        );
+        assert_eq!(daprd.process.exit().await?.code(), Some(0), "without blocking");
+        let told = messages(&daprd.process);
+        assert_eq!(told.last().map(String::as_str), Some("Daprd shutdown gracefully"));
+
+        let mut daprd = Daprd::builder("a")?.start().await?;
+        let reply = daprd
+            .grpc()
+            .await?
+            .call("/dapr.proto.runtime.v1.Dapr/Shutdown", HeaderMap::new(), [""])
+            .await?;
+        assert_eq!((reply.status, reply.messages.len()), (0, 1));
+        assert_eq!(daprd.process.exit().await?.code(), Some(0));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_forced_shutdown_does_not_wait() {
+    isolated!(async {
+        let mut app = SlowApp::start().await?;
+        for value in ["true", "TRUE"] {
+            let mut daprd = app.daprd()?.start().await?;
+            let (_connection, _pieces) = app.call(&daprd).await?;
+            let request = HttpRequest::new("POST", "/v1.0/shutdown").header("dapr-force-shutdown", value);
+            assert_eq!(daprd.send(&request).await?.status, 204);
+            assert_eq!(daprd.process.exit().await?.code(), Some(1));
+            let told = messages(&daprd.process);
+            assert_eq!(
+                told.last().map(String::as_str),
+                Some("Force shutdown requested, exiting immediately without graceful shutdown")
+            );
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_block_duration_keeps_everything_running_until_it_is_over() {
+    isolated!(async {
+        let app = SlowApp::start().await?;
+        let mut daprd = app
+            .daprd()?
+            .flag("dapr-block-shutdown-duration", "2s")
+            .start()
+            .await?;
+        let begun = Instant::now();
+        daprd.process.signal(Signal::Terminate).await?;
+        daprd
+            .process
+            .wait_for_line("msg=\"Blocking graceful shutdown for 2s or until app reports unhealthy...\"")
+            .await?;
+        assert_eq!(daprd.invoke("a", "quick").await?.text(), "quick");
+        assert_eq!(daprd.get("/v1.0/healthz").await?.status, 204);
+        assert_eq!(daprd.process.exit().await?.code(), Some(0));
+        assert!(begun.elapsed() >= Duration::from_secs(2));
+        let told = messages(&daprd.process);
+        assert!(told.contains(&"Block shutdown period expired, entering shutdown...".to_owned()));
+        Ok(())
+    });
+}
+
+#[test]
+fn an_app_that_becomes_unhealthy_ends_the_block() {
+    isolated!(async {
+        let (sender, health) = tokio::sync::watch::channel(200);
+        let app = HttpApp::start(move |_| {
+            let status = *health.borrow();
+            async move { HttpResponse::new(status, "") }
+        })
+        .await?;
+        let mut daprd = Daprd::builder("a")?
+            .app("http", app.port())
+            .flag("enable-app-health-check", true)
+            .flag("app-health-probe-interval", 1)
+            .flag("app-health-threshold", 1)
+            .flag("dapr-block-shutdown-duration", "3m")
+            .start()
+            .await?;
+        daprd.process.wait_for_line("App entered healthy status").await?;
+        daprd.process.signal(Signal::Terminate).await?;
+        daprd
+            .process
+            .wait_for_line("msg=\"Blocking graceful shutdown for 3m0s or until app reports unhealthy...\"")
+            .await?;
+        sender.send(500)?;
+        daprd
+            .process
+            .wait_for_line("msg=\"App reported unhealthy, entering shutdown...\"")
+            .await?;
+        assert_eq!(daprd.process.exit().await?.code(), Some(0));
+        Ok(())
+    });
+}
+
+#[test]
+fn an_app_that_was_never_healthy_does_not_block() {
+    isolated!(async {
+        let mut daprd = Daprd::builder("a")?
+            .app("http", outrigger_test_kit::free_port()?)
+            .flag("dapr-block-shutdown-duration", "1h")
+            .spawn()?;
+        daprd.process.wait_for_line("waiting on port").await?;
+        daprd.process.signal(Signal::Terminate).await?;
+        daprd
+            .process
+            .wait_for_line("msg=\"App reported unhealthy, entering shutdown...\"")
+            .await?;
+        assert_eq!(daprd.process.exit().await?.code(), Some(0));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stop_during_the_start_is_a_clean_end() {
+    isolated!(async {
+        let mut daprd = Daprd::builder("a")?
+            .app("http", outrigger_test_kit::free_port()?)
+            .spawn()?;
+        daprd.process.wait_for_line("Starting Dapr Runtime").await?;
+        daprd.process.signal(Signal::Terminate).await?;
+        assert_eq!(daprd.process.exit().await?.code(), Some(0));
+        assert_eq!(daprd.process.stderr(), [""; 0]);
+        Ok(())
+    });
+}
+
+#[test]
+fn idle_clients_do_not_hold_the_end_up() {
+    isolated!(async {
+        let mut daprd = Daprd::builder("a")?.start().await?;
+        let mut http = HttpConnection::open(daprd.http_port).await?;
+        assert_eq!(
+            http.send(&HttpRequest::new("GET", "/v1.0/healthz")).await?.status,
+            204
+        );
+        let _silent = TcpStream::connect((Ipv4Addr::LOCALHOST, daprd.http_port)).await?;
+        let _grpc = daprd.grpc().await?;
+        let begun = Instant::now();
+        assert_eq!(daprd.process.stop().await?.code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        Ok(())
+    });
+}
