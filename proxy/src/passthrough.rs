@@ -28,7 +28,7 @@ use outrigger_telemetry::trace::TraceContext;
 use tokio::time::Instant;
 
 use crate::app::{GrpcApp, broken};
-use crate::grpc_api::{API_TOKEN, Call, Observer, answer, answer_with, binary, observe, target_of};
+use crate::grpc_api::{Call, Observer, answer, answer_with, binary, observe, target_of};
 
 /// What passing through asks of the runtime behind it.
 pub(crate) trait Network: Clone + std::fmt::Debug + Send + Sync + 'static {
@@ -125,8 +125,7 @@ impl<N: Network> Passthrough<N> {
 
         let mut request = outgoing(call.request);
         *request.uri_mut() = Uri::from(path);
-        request.headers_mut().remove(API_TOKEN);
-        app.add_token(request.headers_mut());
+        app.set_token(request.headers_mut());
         deliver(app.forward(request).await?).await
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use outrigger_api::{Any, common, rpc};
@@ -30,6 +30,7 @@ use self::connection::Connections;
 use super::dial::{Dialer, Origin};
 use super::gate::Gate;
 use super::probe::{Probe, ProbeFailure};
+use super::request::set_token;
 use crate::grpc_api::{PREFIX, framed};
 
 /// The way to an app that speaks gRPC; clones share its connections.
@@ -63,7 +64,6 @@ enum Collected {
 
 const ON_INVOKE: &str = "/dapr.proto.runtime.v1.AppCallback/OnInvoke";
 const HEALTH_CHECK: &str = "/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck";
-const API_TOKEN: HeaderName = HeaderName::from_static("dapr-api-token");
 const GRPC_PROTO: HeaderValue = HeaderValue::from_static("application/grpc+proto");
 
 // === impl GrpcApp ===
@@ -113,7 +113,7 @@ impl GrpcApp {
             ..
         } = call;
         let mut headers = metadata.to_grpc_metadata(trace);
-        self.add_token(&mut headers);
+        self.set_token(&mut headers);
         let mut message = common::InvokeRequest {
             method: method.as_str().to_owned(),
             data: Some(Any {
@@ -150,11 +150,9 @@ impl GrpcApp {
         self.0.connections.send(request).await
     }
 
-    /// Adds the token that the app asks for, in place of any other.
-    pub(crate) fn add_token(&self, headers: &mut HeaderMap) {
-        if let Some(token) = &self.0.api_token {
-            headers.insert(API_TOKEN, token.clone());
-        }
+    /// Puts the token that the app asks for in place of any other.
+    pub(crate) fn set_token(&self, headers: &mut HeaderMap) {
+        set_token(headers, self.0.api_token.as_ref());
     }
 
     /// Calls a unary method and counts the call.
@@ -210,9 +208,7 @@ impl GrpcApp {
 
     async fn probe_once(&self, timeout: Duration) -> Result<(), ProbeFailure> {
         let began = Instant::now();
-        let mut headers = HeaderMap::new();
-        self.add_token(&mut headers);
-        let call = tokio::time::timeout(timeout, self.call(HEALTH_CHECK, headers, &()));
+        let call = tokio::time::timeout(timeout, self.call(HEALTH_CHECK, HeaderMap::new(), &()));
         let status = match call.await {
             Ok(Ok(answer)) => answer.status,
             Ok(Err(status)) => status,

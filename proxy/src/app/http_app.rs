@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::base::Base;
 use super::client::{AnswerBody, Client};
 use super::gate::{Gate, Slot};
-use super::request::{API_TOKEN, Prepared};
+use super::request::{Prepared, set_token};
 use super::send_error::RequestError;
 
 /// One worker's way to an app that speaks HTTP.
@@ -85,8 +85,13 @@ impl HttpApp {
             metrics,
         } = &*self.shared;
         let slot = gate.enter().await?;
-        let prepared = Prepared::new(base, call, trace, &[], api_token.as_ref()).await?;
-        let Prepared { request, path, query } = prepared;
+        let prepared = Prepared::new(base, call, trace, &[]).await?;
+        let Prepared {
+            mut request,
+            path,
+            query,
+        } = prepared;
+        set_token(request.headers_mut(), api_token.as_ref());
         let method = request.method().clone();
         let began = Instant::now();
         let outcome = self.client.send(request).await;
@@ -117,9 +122,7 @@ impl HttpApp {
         mut headers: HeaderMap,
     ) -> Result<http::Response<AnswerBody>, String> {
         let _slot = self.shared.gate.wait().await;
-        if let Some(token) = &self.shared.api_token {
-            headers.insert(API_TOKEN, token.clone());
-        }
+        set_token(&mut headers, self.shared.api_token.as_ref());
         let began = Instant::now();
         let outcome = self.get(&format!("/{path}"), headers).await;
         let (status, received) = match &outcome {

@@ -27,10 +27,7 @@ use super::send_error::SendError;
 
 /// One worker's connections to one origin.
 #[derive(Debug)]
-pub(crate) struct Pool {
-    shared: Arc<Shared>,
-    lane: Arc<Lane>,
-}
+pub(crate) struct Pool(Arc<Lane>);
 
 /// The body of an answer; its connection goes back to the pool when the body has ended.
 pub(crate) struct PooledBody {
@@ -62,9 +59,10 @@ struct Shared {
     lanes: Mutex<Vec<Weak<Lane>>>,
 }
 
-/// The idle connections of one worker, the one used last at the back.
-#[derive(Debug, Default)]
+/// The idle connections of one worker, the one used last at the back. Requests count this, not what is shared.
+#[derive(Debug)]
 struct Lane {
+    shared: Arc<Shared>,
     idle: Mutex<Idle>,
 }
 
@@ -83,7 +81,6 @@ struct Waiting {
 
 struct Checkout {
     sender: SendRequest<Body>,
-    shared: Arc<Shared>,
     lane: Arc<Lane>,
 }
 
@@ -120,7 +117,7 @@ impl Pool {
 
     /// A pool for another worker: connections of its own, the same limit.
     pub(crate) fn for_worker(&self) -> Self {
-        Self::lane_of(Arc::clone(&self.shared))
+        Self::lane_of(Arc::clone(&self.0.shared))
     }
 
     /// Sends a request whose URI is a path and returns the answer as soon as its head has arrived.
@@ -133,7 +130,7 @@ impl Pool {
         &self,
         mut request: http::Request<Body>,
     ) -> Result<http::Response<PooledBody>, SendError> {
-        while let Some(mut sender) = self.lane.take() {
+        while let Some(mut sender) = self.0.take() {
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok(self.answer(response, sender)),
                 Err(mut failed) => match failed.take_message() {
@@ -151,12 +148,13 @@ impl Pool {
     }
 
     fn lane_of(shared: Arc<Shared>) -> Self {
-        let lane = Arc::new(Lane::default());
-        let mut lanes = lock(&shared.lanes);
+        let idle = Mutex::default();
+        let lane = Arc::new(Lane { shared, idle });
+        let mut lanes = lock(&lane.shared.lanes);
         lanes.retain(|lane| lane.strong_count() > 0);
         lanes.push(Arc::downgrade(&lane));
         drop(lanes);
-        Self { shared, lane }
+        Self(lane)
     }
 
     fn answer(
@@ -166,17 +164,16 @@ impl Pool {
     ) -> http::Response<PooledBody> {
         let checkout = Checkout {
             sender,
-            shared: Arc::clone(&self.shared),
-            lane: Arc::clone(&self.lane),
+            lane: Arc::clone(&self.0),
         };
         response.map(|inner| PooledBody::new(inner, checkout))
     }
 
     async fn open(&self) -> Result<SendRequest<Body>, SendError> {
-        let connections = Arc::clone(&self.shared.connections);
+        let connections = Arc::clone(&self.0.shared.connections);
         match connections.try_acquire_owned() {
             Ok(permit) => self.connect(permit).await,
-            Err(_) => match self.shared.steal() {
+            Err(_) => match self.0.shared.steal() {
                 Some(sender) => Ok(sender),
                 None => self.wait().await,
             },
@@ -185,8 +182,8 @@ impl Pool {
 
     /// Waits until a connection is returned or one ends, whichever comes first.
     async fn wait(&self) -> Result<SendRequest<Body>, SendError> {
-        let returned = self.shared.waiting.enter();
-        let ended = Arc::clone(&self.shared.connections).acquire_owned();
+        let returned = self.0.shared.waiting.enter();
+        let ended = Arc::clone(&self.0.shared.connections).acquire_owned();
         tokio::select! {
             Ok(sender) = returned => Ok(sender),
             Ok(permit) = ended => self.connect(permit).await,
@@ -195,10 +192,10 @@ impl Pool {
     }
 
     async fn connect(&self, permit: OwnedSemaphorePermit) -> Result<SendRequest<Body>, SendError> {
-        let stream = self.shared.dialer.dial(&self.shared.origin).await?;
+        let stream = self.0.shared.dialer.dial(&self.0.shared.origin).await?;
         let (sender, connection) = http1::Builder::new()
             .title_case_headers(true)
-            .max_header_size(self.shared.settings.max_head)
+            .max_header_size(self.0.shared.settings.max_head)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(SendError::Transport)?;
@@ -243,7 +240,8 @@ impl Lane {
         None
     }
 
-    fn put(self: &Arc<Self>, sender: SendRequest<Body>, settings: &PoolSettings) {
+    fn put(self: &Arc<Self>, sender: SendRequest<Body>) {
+        let settings = &self.shared.settings;
         let mut idle = lock(&self.idle);
         if idle.queue.len() >= settings.max_idle {
             idle.queue.pop_front();
@@ -317,8 +315,8 @@ impl Checkout {
         if self.sender.is_closed() {
             return;
         }
-        if let Some(sender) = self.shared.waiting.offer(self.sender) {
-            self.lane.put(sender, &self.shared.settings);
+        if let Some(sender) = self.lane.shared.waiting.offer(self.sender) {
+            self.lane.put(sender);
         }
     }
 }

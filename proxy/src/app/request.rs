@@ -34,7 +34,7 @@ pub(crate) struct Prepared {
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// The header that carries the app's token.
-pub(crate) const API_TOKEN: HeaderName = HeaderName::from_static("dapr-api-token");
+const API_TOKEN: HeaderName = HeaderName::from_static("dapr-api-token");
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 
 /// Time to see whether a request that usually has no body has one; Go's HTTP client waits as long.
@@ -52,7 +52,6 @@ impl Prepared {
         call: Invocation,
         trace: &TraceContext,
         extra: &[(HeaderName, HeaderValue)],
-        api_token: Option<&HeaderValue>,
     ) -> Result<Self, CallError> {
         let Invocation {
             method: path,
@@ -77,9 +76,6 @@ impl Prepared {
             headers.insert(name.clone(), value.clone());
         }
         set_trace(&mut headers, trace);
-        if let Some(token) = api_token {
-            headers.insert(API_TOKEN, token.clone());
-        }
         if let Some(credentials) = &base.credentials
             && !headers.contains_key(AUTHORIZATION)
         {
@@ -125,6 +121,14 @@ fn set_content_type(headers: &mut HeaderMap, content_type: &Text, type_url: &Tex
         headers.insert(CONTENT_TYPE, value);
     }
     Ok(())
+}
+
+/// Puts the app's own token in place of any other: that of a caller is none of the app's business.
+pub(crate) fn set_token(headers: &mut HeaderMap, api_token: Option<&HeaderValue>) {
+    match api_token {
+        Some(token) => headers.insert(API_TOKEN, token.clone()),
+        None => headers.remove(API_TOKEN),
+    };
 }
 
 /// The current span goes before what travels with the call, as far as it has something to say.

@@ -154,6 +154,14 @@ async fn the_apps_token_goes_with_every_call() {
 }
 
 #[tokio::test]
+async fn an_app_without_a_token_does_not_see_that_of_a_caller() {
+    let address = start_app(echo).await;
+    let call = call(Verb::GET, "m", "", &[("Dapr-Api-Token", "theirs")]);
+    let seen = seen(&channel(address.port()), call).await;
+    assert!(!seen.to_lowercase().contains("dapr-api-token"), "{seen}");
+}
+
+#[tokio::test]
 async fn an_app_that_speaks_http2_gets_the_same_request() {
     let address = start_app(echo).await;
     let settings = AppSettings {

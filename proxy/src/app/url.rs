@@ -15,20 +15,17 @@ use outrigger_kit::percent::{EscapeError, decode_path};
 /// A broken percent escape in the method.
 pub(crate) fn request_target(base_path: &str, method: &str, query: &str) -> Result<String, EscapeError> {
     let escaped = escape_path(method)?;
-    let room = base_path.len() + escaped.len() + query.len() + 2;
-    let mut target = String::with_capacity(room);
-    target.push_str(base_path);
-    if !escaped.is_empty() && !escaped.starts_with('/') {
-        target.push('/');
-    }
-    target.push_str(&escaped);
-    if target.is_empty() {
-        target.push('/');
-    }
-    if !query.is_empty() {
-        target.push('?');
-        target.push_str(query);
-    }
+    let is_relative = !escaped.is_empty() && !escaped.starts_with('/');
+    let slash = if is_relative || (base_path.is_empty() && escaped.is_empty()) {
+        "/"
+    } else {
+        ""
+    };
+    let mark = if query.is_empty() { "" } else { "?" };
+    // Exactly as much room as is needed: the text then becomes a URI without another allocation.
+    let parts = [base_path, slash, &escaped, mark, query];
+    let mut target = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| target.push_str(part));
     Ok(target)
 }
 

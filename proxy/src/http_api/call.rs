@@ -13,8 +13,8 @@ pub(crate) struct Call {
     pub(crate) request: Request,
     /// Facts of the connection.
     pub(crate) context: CallContext,
-    /// Trace context that what happens on behalf of this call belongs to.
-    pub(crate) trace: TraceContext,
+    /// Trace context that what happens on behalf of this call belongs to; none while tracing is off.
+    pub(crate) trace: Option<TraceContext>,
     /// Name and attributes of the call's span.
     pub(crate) notes: SpanNotes,
     /// The cleaned path, where it is not simply that of the request.
@@ -39,7 +39,7 @@ impl Call {
         Self {
             request,
             context,
-            trace: TraceContext::ZERO,
+            trace: None,
             notes: SpanNotes::default(),
             route_path,
         }

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Method, Uri, header};
@@ -23,7 +24,7 @@ use super::observe::observe;
 #[derive(Clone, Debug)]
 pub(crate) struct Measure<S> {
     inner: S,
-    metrics: Option<Metrics>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 pin_project! {
@@ -39,7 +40,7 @@ pin_project! {
 /// What a record needs of the request.
 #[derive(Debug)]
 struct Measured {
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     method: Method,
     uri: Uri,
     request_bytes: u64,
@@ -51,6 +52,8 @@ struct Measured {
 impl<S> Measure<S> {
     /// The layer; without metrics it does nothing.
     pub(crate) fn layer(metrics: Option<Metrics>) -> impl Layer<S, Service = Self> + Clone {
+        // The stack is copied for every request: its counts must be the worker's own.
+        let metrics = metrics.map(Arc::new);
         layer_fn(move |inner| Self {
             inner,
             metrics: metrics.clone(),
@@ -104,7 +107,7 @@ where
 // === impl Measured ===
 
 impl Measured {
-    fn begin(metrics: Metrics, request: &Request) -> Self {
+    fn begin(metrics: Arc<Metrics>, request: &Request) -> Self {
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length
             .and_then(|value| value.to_str().ok())

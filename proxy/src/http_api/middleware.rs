@@ -38,7 +38,7 @@ pub(crate) struct Next<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct UserMiddleware<S> {
     inner: S,
-    chain: Chain,
+    chain: Arc<Chain>,
 }
 
 /// The answer of [`UserMiddleware`].
@@ -98,9 +98,11 @@ impl fmt::Debug for Next<'_> {
 impl<S> UserMiddleware<S> {
     /// The layer.
     pub(crate) fn layer(chain: Chain) -> impl Layer<S, Service = Self> + Clone {
+        // The stack is copied for every request: its counts must be the worker's own.
+        let chain = Arc::new(chain);
         layer_fn(move |inner| Self {
             inner,
-            chain: chain.clone(),
+            chain: Arc::clone(&chain),
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use outrigger_error::Error;
@@ -16,7 +17,7 @@ use super::Call;
 #[derive(Clone, Debug)]
 pub(crate) struct Rescue<S> {
     inner: S,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 pin_project! {
@@ -25,7 +26,7 @@ pin_project! {
     pub(crate) struct RescueFuture<F> {
         #[pin]
         inner: F,
-        metrics: Metrics,
+        metrics: Arc<Metrics>,
     }
 }
 
@@ -39,9 +40,11 @@ pub(crate) fn answer(error: &Error) -> Response {
 impl<S> Rescue<S> {
     /// The layer.
     pub(crate) fn layer(metrics: Metrics) -> impl Layer<S, Service = Self> + Clone {
+        // The stack is copied for every request: its counts must be the worker's own.
+        let metrics = Arc::new(metrics);
         layer_fn(move |inner| Self {
             inner,
-            metrics: metrics.clone(),
+            metrics: Arc::clone(&metrics),
         })
     }
 }
@@ -62,7 +65,7 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         RescueFuture {
             inner: self.inner.call(call),
-            metrics: self.metrics.clone(),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) const API_TOKEN: HeaderName = HeaderName::from_static("dapr-api-token
 impl<S> RequireToken<S> {
     /// The layer; every request must bring this token. Without one the layer does nothing.
     pub(crate) fn layer(token: Option<Arc<str>>) -> impl Layer<S, Service = Self> + Clone {
+        // The stack is copied for every request: its counts must be the worker's own.
+        let token = token.map(|token| Arc::from(&*token));
         layer_fn(move |inner| Self {
             inner,
             token: token.clone(),

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::future::{Either, Ready, ready as resolved};
@@ -23,7 +24,7 @@ use super::{Call, SpanNotes};
 #[derive(Clone, Debug)]
 pub(crate) struct Trace<S> {
     inner: S,
-    tracer: Tracer,
+    tracer: Arc<Tracer>,
 }
 
 pin_project! {
@@ -52,9 +53,11 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 impl<S> Trace<S> {
     /// The layer.
     pub(crate) fn layer(tracer: Tracer) -> impl Layer<S, Service = Self> + Clone {
+        // The stack is copied for every request: its counts must be the worker's own.
+        let tracer = Arc::new(tracer);
         layer_fn(move |inner| Self {
             inner,
-            tracer: tracer.clone(),
+            tracer: Arc::clone(&tracer),
         })
     }
 }
@@ -98,7 +101,7 @@ where
                 return Either::Right(resolved(Ok(response)));
             }
         };
-        call.trace = span.context().clone();
+        call.trace = Some(span.context().clone());
         call.notes = SpanNotes::of(&span);
         let traced = Traced {
             span,

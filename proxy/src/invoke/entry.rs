@@ -2,6 +2,8 @@
 //!
 //! Source: specification, service invocation 3.
 
+use std::sync::Arc;
+
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, request};
 use http_body::Body as _;
@@ -9,6 +11,7 @@ use outrigger_error::Error;
 use outrigger_link::{CallError, HttpExtension, Invocation, Metadata, Text, Verb, code};
 use outrigger_svc::{Body, BoxFuture, Response};
 use outrigger_telemetry::metrics::Metrics;
+use outrigger_telemetry::trace::TraceContext;
 
 use super::outcome::{Asked, OutcomeError, response};
 use super::target::APP_ID_HEADER;
@@ -17,7 +20,10 @@ use crate::http_api::Call;
 
 /// The HTTP entry: what arrives at `/v1.0/invoke/`, and every request that no route takes.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpInvoke {
+pub(crate) struct HttpInvoke(Arc<Entry>);
+
+#[derive(Debug)]
+struct Entry {
     invoker: Invoker,
     metrics: Metrics,
 }
@@ -28,16 +34,21 @@ impl HttpInvoke {
     /// The entry to an invoker.
     #[must_use]
     pub(crate) fn new(invoker: Invoker, metrics: Metrics) -> Self {
-        Self { invoker, metrics }
+        Self(Arc::new(Entry { invoker, metrics }))
     }
 
     /// Invokes what the request names and answers with what came back.
     pub(crate) fn serve(&self, call: Call) -> BoxFuture<'static, Result<Response, Error>> {
-        let this = self.clone();
-        Box::pin(async move { this.invoke(call).await })
+        let entry = Arc::clone(&self.0);
+        Box::pin(async move { entry.invoke(call).await })
     }
+}
 
+// === impl Entry ===
+
+impl Entry {
     async fn invoke(&self, call: Call) -> Result<Response, Error> {
+        let trace = call.trace.as_ref().unwrap_or(&TraceContext::ZERO);
         let (mut head, body) = call.request.into_parts();
         let target = Target::of(head.uri.path(), &head.headers)
             .ok()
@@ -58,13 +69,14 @@ impl HttpInvoke {
             version: head.version,
             is_streaming: invocation.streaming,
             wants_events: invocation.wants_events(),
+            is_traced: call.trace.is_some(),
         };
         let failed = |cause: String, is_denied| Error::Invoke {
             app_id: target.id.clone().into_owned(),
             cause,
             denied: is_denied,
         };
-        let reply = match self.invoker.invoke(&target.id, invocation, &call.trace).await {
+        let reply = match self.invoker.invoke(&target.id, invocation, trace).await {
             Ok(reply) => reply,
             Err(error) => return Err(failed(error.to_string(), is_denied(&error))),
         };
@@ -72,12 +84,10 @@ impl HttpInvoke {
         if is_failure && !asked.is_streaming {
             self.metrics.error_code("ERR_DIRECT_INVOKE", "service-invocation");
         }
-        response(reply, asked, &call.trace)
-            .await
-            .map_err(|error| match error {
-                OutcomeError::Body(error) => failed(error.to_string(), false),
-                OutcomeError::Api(error) => error,
-            })
+        response(reply, asked, trace).await.map_err(|error| match error {
+            OutcomeError::Body(error) => failed(error.to_string(), false),
+            OutcomeError::Api(error) => error,
+        })
     }
 }
 

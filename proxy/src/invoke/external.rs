@@ -227,7 +227,7 @@ impl External {
         trace: &TraceContext,
     ) -> Result<Reply, CallError> {
         let base = Base::parse(url).map_err(|error| CallError::text(error.to_string()))?;
-        let prepared = Prepared::new(&base, call, trace, &[], None).await?;
+        let prepared = Prepared::new(&base, call, trace, &[]).await?;
         self.send(&base, &self.urls, prepared, Redirects::Return).await
     }
 
@@ -243,7 +243,7 @@ impl External {
                 "cannot invoke http endpoint {name}: app channel not initialized"
             )));
         };
-        let prepared = Prepared::new(&endpoint.base, call, trace, &endpoint.headers, None).await?;
+        let prepared = Prepared::new(&endpoint.base, call, trace, &endpoint.headers).await?;
         self.send(&endpoint.base, clients, prepared, Redirects::Follow)
             .await
     }

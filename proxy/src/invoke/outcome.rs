@@ -26,6 +26,8 @@ pub(super) struct Asked {
     pub(super) is_streaming: bool,
     /// Whether the client asked for server-sent events.
     pub(super) wants_events: bool,
+    /// Whether the client is told of a trace that it has not named itself.
+    pub(super) is_traced: bool,
 }
 
 /// A body with bytes in front that were read from it.
@@ -35,6 +37,7 @@ struct Rejoined {
 }
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const NO_TRACE: &str = "00-00000000000000000000000000000000-0000000000000000-00";
 
 /// Most bytes of an app's error answer that are held to tell their length; longer ones stream.
 const MOST_HELD: usize = 4 << 20;
@@ -49,7 +52,9 @@ pub(super) async fn response(
     trace: &TraceContext,
 ) -> Result<Response, OutcomeError> {
     let mut headers = reply.headers.to_http_headers(trace);
-    forget_no_trace(&mut headers, trace);
+    if !asked.is_traced {
+        forget_no_trace(&mut headers);
+    }
     if !reply.status.is_http() {
         return grpc_response(reply, headers, asked);
     }
@@ -112,10 +117,12 @@ fn events(mut headers: HeaderMap, body: Body, version: Version) -> Response {
     assemble(StatusCode::OK, headers, body, version)
 }
 
-/// Drops the context of a call that has none. While tracing is on the layer around adds it all the same;
-/// while it is off, clients must not see any.
-fn forget_no_trace(headers: &mut HeaderMap, trace: &TraceContext) {
-    if !trace.has_trace_id() && headers.get(TRACEPARENT) == Some(&trace.to_header()) {
+/// Drops the context that stands for none: while tracing is off, clients must not see it.
+fn forget_no_trace(headers: &mut HeaderMap) {
+    if headers
+        .get(TRACEPARENT)
+        .is_some_and(|context| context == NO_TRACE)
+    {
         headers.remove(TRACEPARENT);
     }
 }
@@ -203,6 +210,7 @@ mod tests {
         version: Version::HTTP_11,
         is_streaming: false,
         wants_events: false,
+        is_traced: true,
     };
 
     fn reply(code: i32, headers: &[(&str, &str)], content_type: &str, body: &'static str) -> Reply {
