@@ -16,7 +16,7 @@ use super::frame::{PREFACE, Violation, put_ping, reason};
 use super::handle::{OwnClient, ServerHandle, handles};
 use super::output::Writing;
 use super::read::Reader;
-use super::state::{Events, Farewell, Shared, Side, State};
+use super::state::{Events, Shared, Side, State};
 use crate::transport::{Accepted, Client, Failure, RecvHalf, Responder, io_text};
 use crate::{LinkSettings, Status};
 
@@ -47,6 +47,8 @@ struct Clock {
     idle_after: Duration,
     /// When the answer to a ping must have come.
     pong_by: Option<Instant>,
+    /// When a connection that is closing must have been written out.
+    close_by: Option<Instant>,
 }
 
 /// How a connection ended.
@@ -109,6 +111,7 @@ impl<IO: Connection, A: FnMut(Accepted) + Unpin> Driver<IO, A> {
                 ping_timeout: settings.ping_timeout,
                 idle_after: settings.idle_after,
                 pong_by: None,
+                close_by: None,
             },
             is_unflushed: false,
             is_concluded: false,
@@ -121,8 +124,10 @@ impl<IO: Connection, A: FnMut(Accepted) + Unpin> Driver<IO, A> {
             Ok(is_interrupted) => is_interrupted,
             Err(end) => return Poll::Ready(end),
         };
-        self.watch_clock(cx);
         loop {
+            if let Some(end) = self.watch_clock(cx) {
+                return Poll::Ready(end);
+            }
             if let Err(error) = self.write(cx) {
                 return Poll::Ready(End::Broken(io_text(&error)));
             }
@@ -131,11 +136,13 @@ impl<IO: Connection, A: FnMut(Accepted) + Unpin> Driver<IO, A> {
             if is_written && !state.out.is_empty() {
                 continue;
             }
-            if is_written && state.life.is_closing && !self.is_unflushed {
-                return Poll::Ready(End::Good);
-            }
-            if state.life.is_over && !state.life.is_closing {
-                return Poll::Ready(End::Good);
+            if state.life.is_closing {
+                if is_written && !self.is_unflushed {
+                    return Poll::Ready(End::Good);
+                }
+                if self.clock.begin_closing() {
+                    continue;
+                }
             }
             state.driver.is_awake = is_interrupted;
             drop(state);
@@ -191,6 +198,8 @@ impl<IO: Connection, A: FnMut(Accepted) + Unpin> Driver<IO, A> {
         let mut state = self.shared.lock();
         state.now = Instant::now();
         if state.life.is_over {
+            // Nobody listens any more.
+            self.reader.buffer.clear();
             return;
         }
         let outcome = take_greeting(&mut self.greeting, &mut self.reader);
@@ -251,48 +260,40 @@ impl<IO: Connection, A: FnMut(Accepted) + Unpin> Driver<IO, A> {
     }
 
     /// Pings a silent peer, gives up one that stays silent, and says goodbye to an idle one.
-    fn watch_clock(&mut self, cx: &mut Context<'_>) {
-        while self.clock.timer.as_mut().poll(cx).is_ready() {
+    fn watch_clock(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        let clock = &mut self.clock;
+        while clock.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            let mut state = self.shared.lock();
-            let clock = &mut self.clock;
-            if clock.pong_by.is_some_and(|by| by <= now) {
-                let failure = unavailable(&state, "keepalive ping failed to receive ACK within timeout");
-                state.fail_all(&failure, &mut self.events);
-                drop(state);
-                return self.dispatch();
+            if clock.close_by.is_some_and(|by| by <= now) {
+                return Some(End::Good);
             }
+            if clock.pong_by.is_some_and(|by| by <= now) {
+                return Some(End::Broken(
+                    "keepalive ping failed to receive ACK within timeout".to_owned(),
+                ));
+            }
+            let mut state = self.shared.lock();
             if clock.pong_by.is_none() && state.now + clock.ping_after <= now {
                 put_ping(state.out.buffer(), 0, &PING);
                 self.reader.rest();
                 clock.pong_by = Some(now + clock.ping_timeout);
             }
             let is_idle = self.side == Side::Server && state.streams.attached() == 0;
-            if is_idle && state.idle_since + clock.idle_after <= now {
+            let idle_by = is_idle.then(|| state.idle_since + clock.idle_after);
+            if idle_by.is_some_and(|by| by <= now) {
                 state.shut_down();
             }
-            if let Farewell::First(by) = state.life.farewell
-                && by <= now
-            {
+            let mut farewell_by = state.life.farewell.due();
+            if farewell_by.is_some_and(|by| by <= now) {
                 state.shut_down_finally();
+                farewell_by = None;
             }
             let next = clock.pong_by.unwrap_or(state.now + clock.ping_after);
-            let idle = if is_idle {
-                Some(state.idle_since + clock.idle_after)
-            } else {
-                None
-            };
-            let farewell = match state.life.farewell {
-                Farewell::First(by) => Some(by),
-                _ => None,
-            };
-            let next = [idle, farewell]
-                .into_iter()
-                .flatten()
-                .filter(|at| *at > now)
-                .fold(next, Instant::min);
-            clock.timer.as_mut().reset(next);
+            let others = [idle_by, farewell_by, clock.close_by];
+            let others = others.into_iter().flatten().filter(|by| *by > now);
+            clock.timer.as_mut().reset(others.fold(next, Instant::min));
         }
+        None
     }
 
     /// Tells everybody that the connection is over.
@@ -307,6 +308,21 @@ impl<IO: Connection, A: FnMut(Accepted) + Unpin> Driver<IO, A> {
         drop(state);
         self.dispatch();
         self.is_concluded = true;
+    }
+}
+
+// === impl Clock ===
+
+impl Clock {
+    /// Sets the limit for closing; whether it was not set before.
+    fn begin_closing(&mut self) -> bool {
+        let begins = self.close_by.is_none();
+        if begins {
+            let by = Instant::now() + CLOSE_WAIT;
+            self.close_by = Some(by);
+            self.timer.as_mut().reset(by);
+        }
+        begins
     }
 }
 

@@ -88,8 +88,7 @@ impl OwnClient {
     where
         F: FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     {
-        self.room().await?;
-        let (place, outcome) = self.0.shared.update(|state| {
+        let opened = self.open(|state| {
             let place = state.open_call(rpc, &self.0.authority, trace);
             let outcome = state.send_message(place, first);
             if outcome.is_err() {
@@ -97,6 +96,7 @@ impl OwnClient {
             }
             (place, outcome)
         });
+        let (place, outcome) = opened.await?;
         let halves = self.halves(place);
         outcome?;
         Ok(halves)
@@ -107,23 +107,25 @@ impl OwnClient {
         head: request::Parts,
         is_last: bool,
     ) -> Result<(SendHalf, RecvHalf), Failure> {
-        self.room().await?;
-        let place = self.0.shared.update(|state| state.open_request(&head, is_last));
-        Ok(self.halves(place))
+        let opened = self.open(|state| state.open_request(&head, is_last));
+        Ok(self.halves(opened.await?))
     }
 
-    /// Waits until the peer takes another stream.
-    async fn room(&self) -> Result<(), Failure> {
+    /// Opens a stream as soon as the peer takes another one.
+    async fn open<T>(&self, open: impl FnOnce(&mut State) -> T) -> Result<T, Failure> {
+        let mut open = Some(open);
         std::future::poll_fn(|cx| {
-            let mut state = self.0.shared.lock();
-            if !state.takes_streams() {
-                return Poll::Ready(Err(state.refusal()));
-            }
-            if state.streams.attached() >= state.peer.max_streams {
-                state.awaiting_stream.push(cx.waker().clone());
-                return Poll::Pending;
-            }
-            Poll::Ready(Ok(()))
+            self.0.shared.update(|state| {
+                if !state.takes_streams() {
+                    return Poll::Ready(Err(state.refusal()));
+                }
+                if state.streams.attached() >= state.peer.max_streams {
+                    state.awaiting_stream.push(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                let open = open.take().expect("a stream is opened once");
+                Poll::Ready(Ok(open(state)))
+            })
         })
         .await
     }

@@ -11,6 +11,9 @@ use super::hpack::FieldList;
 use super::state::{Events, FAREWELL_PING, Farewell, Side, State};
 use crate::transport::{Failure, Request, Trailers, no_trailers};
 
+/// Requests of one connection that are answered at once; peers use far fewer.
+const MAX_STREAMS: usize = 1 << 16;
+
 /// Pieces that may lie unread on one stream; a peer that sends its bytes in crumbs gets no further.
 const MAX_PIECES: usize = 1 << 16;
 
@@ -169,9 +172,12 @@ impl State {
             }
             return Ok(());
         }
-        self.abuse.chatter.spend(self.now)?;
         self.pong(payload);
+        // Peers that measure the link ping after each message; that is not chatter.
         let has_sent = std::mem::take(&mut self.has_sent);
+        if !has_sent {
+            self.abuse.chatter.spend(self.now)?;
+        }
         if self.side == Side::Server && self.abuse.pings.is_exhausted_by(self.now, has_sent) {
             self.punish(Violation(reason::ENHANCE_YOUR_CALM), b"too_many_pings", events);
         }
@@ -278,7 +284,8 @@ impl State {
             return Ok(());
         }
         self.last_peer_id = id;
-        if self.life.farewell == Farewell::Second || self.life.is_closing {
+        let is_full = self.streams.attached() >= MAX_STREAMS;
+        if self.life.farewell == Farewell::Second || self.life.is_closing || is_full {
             put_reset(self.out.buffer(), id, reason::REFUSED_STREAM);
             return Ok(());
         }

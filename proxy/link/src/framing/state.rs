@@ -153,6 +153,18 @@ const FAREWELL_WAIT: Duration = Duration::from_secs(5);
 /// Most bytes of a frame that this side takes: a message with a piece of 64 KiB and its metadata fits.
 pub(super) const MAX_FRAME: usize = 128 << 10;
 
+// === impl Farewell ===
+
+impl Farewell {
+    /// When the second word is said even if the ping has not been answered.
+    pub(super) const fn due(self) -> Option<Instant> {
+        match self {
+            Self::First(by) => Some(by),
+            Self::None | Self::Second => None,
+        }
+    }
+}
+
 // === impl Shared ===
 
 impl Shared {
@@ -220,7 +232,7 @@ impl State {
                 is_over: false,
             },
             abuse: Abuse {
-                resets: Budget::new(2000, 200, now),
+                resets: Budget::new(4000, 500, now),
                 chatter: Budget::new(1000, 100, now),
                 pings: PingPatience::new(settings.min_ping_interval),
             },

@@ -58,11 +58,16 @@ impl Puppet {
     }
 
     async fn receive(&mut self) -> Option<Received> {
+        soon(self.receive_ever()).await
+    }
+
+    /// The next frame, however long it takes.
+    async fn receive_ever(&mut self) -> Option<Received> {
         let mut head = [0; HEAD];
-        soon(self.io.read_exact(&mut head)).await.ok()?;
+        self.io.read_exact(&mut head).await.ok()?;
         let head = FrameHead::read(&head)?;
         let mut payload = vec![0; head.len];
-        soon(self.io.read_exact(&mut payload)).await.ok()?;
+        self.io.read_exact(&mut payload).await.ok()?;
         Some(Received { head, payload })
     }
 

@@ -35,7 +35,7 @@ struct Entry {
 }
 
 /// A connection that several calls wait for.
-type Dialing = Shared<BoxFuture<'static, Result<(), Status>>>;
+type Dialing = Shared<BoxFuture<'static, Result<Arc<Link>, Status>>>;
 
 const LOG: &str = "dapr.runtime.grpc.manager";
 
@@ -65,7 +65,12 @@ impl Pool {
                 }
                 self.dialing(&mut slot, index, peer)
             };
-            dialing.await?;
+            // A link that was opened for this call takes it, whatever has become of it: a peer that hangs up at
+            // once is not dialled over and over.
+            let link = dialing.await?;
+            if link.calls() < self.settings.max_calls.max(1) {
+                return Ok((Arc::clone(&link), link.checkout()));
+            }
         }
     }
 
@@ -106,7 +111,9 @@ impl Pool {
             let mut slot = pool.slot(index);
             let entry = slot.peers.entry(peer).or_default();
             entry.dialing = None;
-            outcome.map(|link| entry.links.push(Arc::new(link)))
+            let link = Arc::new(outcome?);
+            entry.links.push(Arc::clone(&link));
+            Ok(link)
         });
         let dialing = async move {
             task.await

@@ -356,3 +356,31 @@ async fn a_raw_request_survives_a_connection_that_cannot_be_made_at_first() {
         assert_eq!(error.code, code::UNAVAILABLE);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_hangs_up_at_once_is_dialled_once_an_attempt() {
+    /// Connections that are closed as soon as they are open.
+    struct Dead(AtomicUsize);
+
+    impl Connect for Dead {
+        fn connect<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<BoxConnection>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Ok(Box::new(tokio::io::duplex(10).0) as BoxConnection) })
+        }
+    }
+
+    for framing in FRAMINGS {
+        let dead = Arc::new(Dead(AtomicUsize::new(0)));
+        let settings = PeerSettings {
+            link: framing.client(),
+            ..PeerSettings::default()
+        };
+        let peers = Peers::new(settings, Security::Plain, dead.clone());
+        let mut call = call_of("m", Body::empty());
+        let error = soon(peers.call(&peer(), &mut call, Retries::BuiltIn, None))
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), code::UNAVAILABLE, "{error}");
+        assert_eq!(dead.0.load(Ordering::Relaxed), 4);
+    }
+}

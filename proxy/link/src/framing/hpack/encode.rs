@@ -242,9 +242,14 @@ impl Sticky {
     const COUNT: usize = Self::NoMessage as usize + 1;
 }
 
+/// The fields of a map, without those that HTTP/2 forbids (RFC 9113, 8.2.2).
 fn put_map(out: &mut Vec<u8>, map: &HeaderMap) {
     for (name, value) in map {
-        put_field(out, PLAIN, 0, name.as_str(), value.as_bytes());
+        match name.as_str() {
+            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "host" => {}
+            "te" if value != "trailers" => {}
+            name => put_field(out, PLAIN, 0, name, value.as_bytes()),
+        }
     }
 }
 

@@ -208,6 +208,9 @@ fn raw_heads_are_read_back() {
         .uri("http://h:1/p?q=1")
         .header("x-a", "1")
         .header("x-a", "2")
+        .header("connection", "close")
+        .header("te", "gzip")
+        .header("host", "other")
         .body(())
         .unwrap();
     let mut block = Vec::new();

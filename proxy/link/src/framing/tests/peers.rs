@@ -7,7 +7,7 @@ use outrigger_svc::{Body, Drain};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Puppet, put_call};
-use crate::framing::frame::{FrameHead, HEAD, Kind, Settings, flag, put_go_away, reason};
+use crate::framing::frame::{FrameHead, HEAD, Kind, Settings, flag, put_go_away, put_ping, reason};
 use crate::framing::hpack::Encoder;
 use crate::tests::{App, call_of, settings, soon, spawn_server};
 use crate::{Framing, Link, Reply, ReplyStatus};
@@ -142,4 +142,44 @@ async fn a_client_keeps_to_the_streams_that_a_server_takes() {
     drop(one);
     assert_eq!(soon(three).await.unwrap().status.code, 200);
     drop(two);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_nothing_does_not_keep_a_closing_connection() {
+    let (mut near, far) = tokio::io::duplex(100);
+    let drain = Drain::new();
+    spawn_server(far, App::echo(), settings(Framing::Own), &drain);
+    let start = tokio::time::Instant::now();
+    near.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(soon(drain.run(None)).await);
+    assert!(start.elapsed() <= Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_idle_says_goodbye_in_two_words() {
+    let mut puppet = Puppet::new(App::echo()).await;
+    puppet.send(|out| put_call(out, &mut Encoder::new(), 1)).await;
+    let start = tokio::time::Instant::now();
+    let first = loop {
+        let received = puppet.receive_ever().await.unwrap();
+        match received.head.kind {
+            Kind::Ping => {
+                puppet
+                    .send(|out| put_ping(out, flag::ACK, &received.payload))
+                    .await
+            }
+            Kind::GoAway => break received,
+            _ => {}
+        }
+    };
+    assert_eq!(start.elapsed(), Duration::from_secs(180));
+    assert_eq!(first.payload[..4], [0x7f, 0xff, 0xff, 0xff]);
+    let ping = puppet.next(Kind::Ping).await;
+    puppet.send(|out| put_ping(out, flag::ACK, &ping.payload)).await;
+    let second = puppet.next(Kind::GoAway).await;
+    assert_eq!(second.payload[..4], [0, 0, 0, 1]);
+    assert!(puppet.receive_ever().await.is_none());
+    assert_eq!(start.elapsed(), Duration::from_secs(180));
 }
