@@ -69,6 +69,18 @@ async fn a_call_goes_through_both_sidecars_to_the_app_and_back() {
 }
 
 #[tokio::test]
+async fn clients_are_told_of_no_trace_while_tracing_is_off() {
+    let address = start_app(echo).await;
+    let off = Api {
+        tracer: Tracer::off(),
+        ..pair(address).await
+    };
+    let answer = off.get("/v1.0/invoke/callee/method/hello").await;
+    assert_eq!(answer.header("traceparent"), None);
+    assert_eq!(forwarded(&answer, "traceparent"), [ZERO]);
+}
+
+#[tokio::test]
 async fn a_body_arrives_whole_whatever_its_length() {
     let api = pair(start_app(echo).await).await;
     for length in [1, 2048, 2049, 3000, 70_000, 3 << 20] {
