@@ -126,3 +126,22 @@ async fn giving_up_a_response_ends_the_request() {
         assert_eq!(link.calls(), 0);
     }
 }
+
+#[tokio::test]
+async fn a_request_whose_body_breaks_off_ends_with_an_error() {
+    for framing in FRAMINGS {
+        let app = App::echo().with_other(|request| async move {
+            // Answers only to a whole request.
+            match request.into_body().collect().await {
+                Ok(_) => Response::new(Body::empty()),
+                Err(_) => std::future::pending().await,
+            }
+        });
+        let link = pair(app, framing).await;
+        let (feed, body) = fed();
+        feed.send(Ok(Bytes::from("begun"))).unwrap();
+        let forwarding = tokio::spawn(async move { link.forward(request(body)).await });
+        feed.send(Err("too large".into())).unwrap();
+        assert!(soon(forwarding).await.unwrap().is_err());
+    }
+}
