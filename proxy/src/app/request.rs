@@ -172,7 +172,7 @@ async fn set_length(headers: &mut HeaderMap, verb: &Method, length: Option<u64>,
     let body = if body.is_end_stream() || length == Some(0) {
         Body::empty()
     } else if usually_bodiless {
-        probe(body).await
+        Box::pin(probe(body)).await
     } else {
         body
     };

@@ -4,6 +4,7 @@
 //!
 //! Source: specification, observability 7.2.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -122,8 +123,8 @@ impl Measured {
     }
 
     fn record(&self, status: u16, response_bytes: u64) {
-        // The label is the decoded path; the listener has refused paths that cannot be decoded.
-        let path = decode_path_text(self.uri.path()).unwrap_or_default();
+        let path = self.uri.path();
+        let path = decode_path_text(path).unwrap_or(Cow::Borrowed(path));
         self.metrics.http_server().record(
             self.method.as_str(),
             &path,

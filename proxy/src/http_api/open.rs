@@ -9,13 +9,10 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
-use futures_util::future::{Either, Ready, ready};
-use outrigger_error::Error;
 use outrigger_kit::path;
 use outrigger_svc::{CallContext, Layer, Request, Response, Service, layer_fn};
 
 use super::Call;
-use super::rescue::answer;
 
 /// Opens a [`Call`] for each request.
 #[derive(Clone, Debug)]
@@ -38,7 +35,7 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Response, Infallible>>>;
+    type Future = S::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -48,31 +45,17 @@ where
         let context = request.extensions_mut().remove::<CallContext>();
         let context = context.expect("the listener sets the call context");
         let path = request.uri().path();
-        if !has_whole_escapes(path) {
-            let refusal = Error::Text {
-                http: http::StatusCode::BAD_REQUEST,
-                text: "400 Bad Request".to_owned(),
-            };
-            return Either::Right(ready(Ok(answer(&refusal))));
-        }
         let route_path = match path::clean(path) {
             Cow::Borrowed(_) => None,
             Cow::Owned(cleaned) => Some(cleaned.into_boxed_str()),
         };
-        Either::Left(self.inner.call(Call::new(request, context, route_path)))
+        self.inner.call(Call::new(request, context, route_path))
     }
-}
-
-/// Whether each `%` starts an escape; other paths are no request target.
-fn has_whole_escapes(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    let is_digit = |index: usize| bytes.get(index).is_some_and(u8::is_ascii_hexdigit);
-    let mut percents = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%');
-    percents.all(|(index, _)| is_digit(index + 1) && is_digit(index + 2))
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::ready;
     use outrigger_svc::{Body, ServiceExt, Surface, stack};
 
     use super::*;
@@ -120,8 +103,7 @@ mod tests {
             ("/../x", "200 /x /../x"),
             ("/", "200 / /"),
             ("//", "200 / //"),
-            ("/x%zz", "400 400 Bad Request"),
-            ("/x%2", "400 400 Bad Request"),
+            ("/x/%zz/", "200 /x/%zz /x/%zz/"),
         ];
         for (uri, expected) in table {
             assert_eq!(route_of(uri).await, expected, "{uri}");

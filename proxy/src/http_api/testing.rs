@@ -101,20 +101,28 @@ impl Api {
             .boxed()
     }
 
-    /// Sends a request through the pipeline.
-    pub(crate) async fn send(&self, mut request: Request) -> Answer {
+    /// Sends a request through the pipeline and reads the answer to its end.
+    pub(crate) async fn send(&self, request: Request) -> Answer {
+        Answer::read(self.pass(request).await).await
+    }
+
+    /// `GET` of which the body is still to be read.
+    pub(crate) async fn open(&self, uri: &str) -> Response {
+        self.pass(http::Request::get(uri).body(Body::empty()).unwrap())
+            .await
+    }
+
+    async fn pass(&self, mut request: Request) -> Response {
         let remote = Some("192.0.2.9:4711".parse().unwrap());
         request.extensions_mut().insert(CallContext {
             surface: Surface::Api,
             remote,
             peer: None,
         });
-        let response = self
-            .service()
+        self.service()
             .oneshot(request)
             .await
-            .unwrap_or_else(|never| match never {});
-        Answer::read(response).await
+            .unwrap_or_else(|never| match never {})
     }
 
     /// Sends a request with these headers.

@@ -69,6 +69,24 @@ async fn parameters_are_form_decoded() {
 }
 
 #[tokio::test]
+async fn broken_escapes_are_refused() {
+    let api = api();
+    let parameter = "failed to unescape request parameter \"key\". Error: invalid URL escape \"%zz\"\n";
+    assert_eq!(
+        api.call("PUT", "/v1.0/metadata/%zz", &[], "").await.short(),
+        (400, parameter)
+    );
+    let topic = "failed to unescape request parameter \"*\". Error: invalid URL escape \"%1\"\n";
+    assert_eq!(
+        api.call("POST", "/v1.0/publish/p/a/%1", &[], "").await.short(),
+        (400, topic)
+    );
+    for path in ["/v1.0/invoke/a/method/%zz", "/%zz"] {
+        assert_eq!(api.get(path).await.short(), (400, "400 Bad Request\n"));
+    }
+}
+
+#[tokio::test]
 async fn metadata_is_plain_json_with_a_newline() {
     let answer = api().get("/v1.0/metadata").await;
     let expected =

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, request};
+use http::{HeaderValue, StatusCode, request};
 use http_body::Body as _;
 use outrigger_error::Error;
 use outrigger_link::{CallError, HttpExtension, Invocation, Metadata, Text, Verb, code};
@@ -50,10 +50,8 @@ impl Entry {
     async fn invoke(&self, call: Call) -> Result<Response, Error> {
         let trace = call.trace.as_ref().unwrap_or(&TraceContext::ZERO);
         let (mut head, body) = call.request.into_parts();
-        let target = Target::of(head.uri.path(), &head.headers)
-            .ok()
-            .flatten()
-            .ok_or(Error::NoTarget)?;
+        let target = Target::of(head.uri.path(), &head.headers).map_err(|_| no_path())?;
+        let target = target.ok_or(Error::NoTarget)?;
         head.headers.remove(APP_ID_HEADER);
         if !self.invoker.is_ready() {
             return Err(Error::InvokeNotReady);
@@ -88,6 +86,14 @@ impl Entry {
             OutcomeError::Body(error) => failed(error.to_string(), false),
             OutcomeError::Api(error) => error,
         })
+    }
+}
+
+/// A path with a broken escape is no request target.
+fn no_path() -> Error {
+    Error::Text {
+        http: StatusCode::BAD_REQUEST,
+        text: "400 Bad Request".to_owned(),
     }
 }
 

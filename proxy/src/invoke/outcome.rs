@@ -30,6 +30,9 @@ pub(super) struct Asked {
     pub(super) is_traced: bool,
 }
 
+/// A body that is logged when it breaks off: the client has its head and can only be left without the rest.
+struct Watched(Body);
+
 /// A body with bytes in front that were read from it.
 struct Rejoined {
     front: Option<Bytes>,
@@ -143,7 +146,12 @@ fn assemble(status: StatusCode, mut headers: HeaderMap, body: Body, version: Ver
     if version == Version::HTTP_11 && !has_length {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let mut response = Response::new(body);
+    let is_at_hand = body.size_hint().exact().is_some();
+    let mut response = Response::new(if is_at_hand {
+        body
+    } else {
+        Body::new(Watched(body))
+    });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
@@ -171,6 +179,35 @@ async fn hold(mut body: Body) -> Result<(Body, Option<u64>), BoxError> {
     }
     let length = held.len() as u64;
     Ok((Body::from(held.freeze()), Some(length)))
+}
+
+// === impl Watched ===
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.get_mut().0).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = &polled {
+            tracing::warn!(
+                target: "dapr.runtime.http",
+                "HTTP service invocation failed to complete with error: {error}"
+            );
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
 }
 
 // === impl Rejoined ===

@@ -1,10 +1,13 @@
 use std::net::SocketAddr;
 
 use http::{Response, StatusCode};
+use http_body_util::BodyExt;
 use outrigger_link::{HttpExtension, Verb};
 use outrigger_svc::Body;
+use outrigger_telemetry::log::{LogSettings, Logger};
 use outrigger_telemetry::metrics::{Metrics, MetricsSettings};
 use outrigger_telemetry::trace::Tracer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::testing::{invoker, start_peer};
 use super::*;
@@ -105,6 +108,68 @@ async fn a_body_arrives_whole_whatever_its_length() {
     let answer = api.send(request).await;
     assert!(answer.body.ends_with("\n\n5 bytes"), "{}", answer.body);
     assert_eq!(forwarded(&answer, "transfer-encoding"), ["chunked"]);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_a_failed_call() {
+    let api = Api {
+        limit: Some(4),
+        ..pair(start_app(echo).await).await
+    };
+    let answer = api
+        .call("POST", "/v1.0/invoke/callee/method/echo", &[], "12345")
+        .await;
+    assert_eq!(
+        answer.short(),
+        (500, failed("callee", "stream too large").as_str())
+    );
+    let request = http::Request::post("/v1.0/invoke/callee/method/echo")
+        .body(streamed(&["123", "45"]))
+        .unwrap();
+    assert_eq!(api.send(request).await.status, 500);
+}
+
+/// An app that says these bytes to the first request and hangs up.
+async fn rude_app(answer: &'static [u8]) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let length = stream.read(&mut request).await.unwrap();
+        assert!(length > 0);
+        stream.write_all(answer).await.unwrap();
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_cut_and_logged() {
+    let (logger, lines) = Logger::in_memory(&LogSettings::default());
+    let _guard = tracing::subscriber::set_default(logger);
+    let cut = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbegun\r\n";
+    let api = pair(rude_app(cut).await).await;
+    let mut body = api.open("/v1.0/invoke/callee/method/x").await.into_body();
+    let mut outcome = Ok(());
+    while let Some(frame) = body.frame().await {
+        outcome = frame.map(drop);
+    }
+    assert!(outcome.is_err());
+    let logged = lines.lines().join("\n");
+    assert!(
+        logged.contains("HTTP service invocation failed to complete with error: "),
+        "{logged}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_shorter_than_its_declared_length_is_complete() {
+    let api = pair(rude_app(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nbegun").await).await;
+    let answer = api.get("/v1.0/invoke/callee/method/x").await;
+    assert_eq!(
+        (answer.short(), answer.header("content-length")),
+        ((200, "begun"), None)
+    );
 }
 
 #[tokio::test]
