@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Health(Arc<Shared>);
 
-/// One part of the sidecar that must be ready; unready until told otherwise, gone when dropped unready
-/// or not: a target stays listed for the life of its [`Health`].
+/// One part of the sidecar that must be ready. It is unready until told otherwise, and listed for as long as
+/// its [`Health`] lives.
 #[derive(Clone, Debug)]
 pub(crate) struct Target(Arc<State>);
 
