@@ -212,15 +212,7 @@ impl OwnSend {
     }
 
     pub(crate) fn reset(&mut self, code: u32) {
-        let reader = self.0.update(|state, place| {
-            let reader = state.streams.at(place).recv.waker.take();
-            state.reset(place, code);
-            reader
-        });
-        // Whoever waits for the answer hears of this side's reset as it does of the peer's.
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        self.0.update(|state, place| state.reset(place, code));
     }
 }
 

@@ -49,16 +49,16 @@ impl State {
         };
         let stream = self.streams.at(place);
         if stream.recv.is_ended || !stream.recv.has_head {
-            self.reset_and_wake(place, reason::PROTOCOL_ERROR, events);
+            self.reset(place, reason::PROTOCOL_ERROR);
             return Ok(());
         }
         stream.recv.window -= len;
         if stream.recv.window < 0 {
-            self.reset_and_wake(place, reason::FLOW_CONTROL_ERROR, events);
+            self.reset(place, reason::FLOW_CONTROL_ERROR);
             return Ok(());
         }
         if stream.recv.data.len() >= MAX_PIECES {
-            self.reset_and_wake(place, reason::ENHANCE_YOUR_CALM, events);
+            self.reset(place, reason::ENHANCE_YOUR_CALM);
             return Ok(());
         }
         // What is not content counts as read.
@@ -254,9 +254,9 @@ impl State {
         let send = &mut self.streams.at(place).send;
         send.window += increment;
         if increment == 0 {
-            self.reset_and_wake(place, reason::PROTOCOL_ERROR, events);
+            self.reset(place, reason::PROTOCOL_ERROR);
         } else if send.window > i64::from(LARGEST_WINDOW) {
-            self.reset_and_wake(place, reason::FLOW_CONTROL_ERROR, events);
+            self.reset(place, reason::FLOW_CONTROL_ERROR);
         } else {
             self.pump(place);
             events.wakers.extend(self.wake_sender(place));
@@ -337,7 +337,7 @@ impl State {
                 events.wakers.extend(stream.recv.waker.take());
                 self.settle(place);
             }
-            _ => self.reset_and_wake(place, reason::PROTOCOL_ERROR, events),
+            _ => self.reset(place, reason::PROTOCOL_ERROR),
         }
         Ok(())
     }
@@ -345,7 +345,7 @@ impl State {
     fn on_trailers(&mut self, place: usize, is_last: bool, fields: &FieldList, events: &mut Events) {
         let stream = self.streams.at(place);
         if stream.recv.is_ended || !is_last {
-            return self.reset_and_wake(place, reason::PROTOCOL_ERROR, events);
+            return self.reset(place, reason::PROTOCOL_ERROR);
         }
         let trailers = match stream.is_raw {
             true => read_fields(fields).map(|map| Trailers::Raw(Some(map))),
@@ -355,13 +355,6 @@ impl State {
         stream.recv.trailers = trailers;
         events.wakers.extend(stream.recv.waker.take());
         self.settle(place);
-    }
-
-    fn reset_and_wake(&mut self, place: usize, code: u32, events: &mut Events) {
-        let stream = self.streams.at(place);
-        events.wakers.extend(stream.recv.waker.take());
-        events.wakers.extend(stream.send.waker.take());
-        self.reset(place, code);
     }
 
     /// Frames may come late on streams that have ended, but not on streams that never began.

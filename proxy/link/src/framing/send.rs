@@ -1,5 +1,7 @@
 //! What goes out on streams.
 
+use std::task::Waker;
+
 use bytes::Bytes;
 use http::{HeaderMap, request, response};
 use outrigger_telemetry::trace::TraceContext;
@@ -160,7 +162,8 @@ impl State {
         self.pump(place);
     }
 
-    /// Gives a stream up. Does nothing if it has ended.
+    /// Gives a stream up. Whoever waits for it hears of that as of a reset by the peer. Does nothing if it has
+    /// ended.
     pub(super) fn reset(&mut self, place: usize, code: u32) {
         let stream = self.streams.at(place);
         if !stream.is_attached {
@@ -170,6 +173,8 @@ impl State {
         stream.failure.get_or_insert_with(|| Failure::reset(code));
         stream.send.pending.clear();
         stream.send.pending_len = 0;
+        let waiting = [stream.recv.waker.take(), stream.send.waker.take()];
+        waiting.into_iter().flatten().for_each(Waker::wake);
         put_reset(self.out.buffer(), id, code);
         self.settle(place);
     }
@@ -239,7 +244,7 @@ impl State {
     }
 
     /// Wakes a sender whose pending bytes are gone.
-    pub(super) fn wake_sender(&mut self, place: usize) -> Option<std::task::Waker> {
+    pub(super) fn wake_sender(&mut self, place: usize) -> Option<Waker> {
         let send = &mut self.streams.at(place).send;
         if send.pending_len == 0 {
             send.waker.take()

@@ -97,6 +97,8 @@ pub(super) struct Life {
     pub(super) is_leaving: bool,
     /// What goodbye the peer said, if it was not a friendly one.
     pub(super) goodbye: Option<Failure>,
+    /// Why the connection is over.
+    pub(super) end: Option<Failure>,
     /// The goodbye of this side, which takes two steps.
     pub(super) farewell: Farewell,
     /// Whether the connection ends once the output is written.
@@ -227,6 +229,7 @@ impl State {
             life: Life {
                 is_leaving: false,
                 goodbye: None,
+                end: None,
                 farewell: Farewell::None,
                 is_closing: false,
                 is_over: false,
@@ -270,8 +273,14 @@ impl State {
     }
 
     /// Why no new stream can be opened.
+    ///
+    /// Nothing was sent, so the call may be made on another connection at once.
     pub(super) fn refusal(&self) -> Failure {
-        self.life.goodbye.clone().unwrap_or_else(Failure::going_away)
+        let known = self.life.goodbye.as_ref().or(self.life.end.as_ref());
+        Failure {
+            unprocessed: true,
+            ..known.cloned().unwrap_or_else(Failure::going_away)
+        }
     }
 
     /// Takes a stream off the wire if neither side has more to say on it.
@@ -305,6 +314,7 @@ impl State {
     /// Ends all streams, and the connection with them.
     pub(super) fn fail_all(&mut self, failure: &Failure, events: &mut Events) {
         self.life.is_over = true;
+        self.life.end.get_or_insert_with(|| failure.clone());
         for place in self.streams.places() {
             self.fail(place, failure.clone(), events);
         }

@@ -49,6 +49,11 @@ impl Framings {
         Self { client, server }
     }
 
+    /// Whether neither end is the `h2` crate's.
+    pub(crate) fn is_own(self) -> bool {
+        self.client == Framing::Own && self.server == Framing::Own
+    }
+
     pub(crate) fn client(self) -> LinkSettings {
         settings(self.client)
     }

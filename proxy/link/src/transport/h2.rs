@@ -59,8 +59,8 @@ pub(crate) struct H2Responder(SendResponse<Segments>);
 /// Yields the requests of one connection, and drives it on the way.
 pub(crate) struct H2Acceptor<T>(h2::server::Connection<T, Segments>);
 
-/// Bytes that a stream must have room for to be ready.
-const ROOM: usize = 16 << 10;
+/// Bytes that a stream must have room for to be ready. More would be taken from the other streams.
+const ROOM: usize = 1;
 
 /// Starts a client on `io`. The second value drives the connection until it ends.
 pub(crate) async fn connect_h2<T: Connection>(

@@ -113,7 +113,13 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for framings in FRAMINGS {
-            runtime.block_on(calls_in_bad_weather(framings, seed, window, &sizes));
+            if framings.is_own() {
+                runtime.block_on(calls_in_bad_weather(framings, seed, window, &sizes));
+            } else {
+                // The oracle stalls if its windows shrink below the default after data has come.
+                let sizes: Vec<_> = sizes.iter().map(|size| 4 * size).collect();
+                runtime.block_on(calls_in_bad_weather(framings, seed, 65_535, &sizes));
+            }
         }
     }
 
