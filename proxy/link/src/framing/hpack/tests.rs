@@ -269,7 +269,7 @@ fn a_list_over_the_limit_is_cut_but_the_table_is_kept_right() {
 proptest! {
     #[test]
     fn any_map_is_read_back(
-        fields in prop::collection::vec(("[a-z][a-z0-9-]{0,20}", prop::collection::vec(0x20_u8..0x7f, 0..200)), 0..20),
+        fields in prop::collection::vec(("x[a-z0-9-]{0,20}", prop::collection::vec(0x20_u8..0x7f, 0..200)), 0..20),
     ) {
         let mut map = HeaderMap::new();
         for (name, value) in &fields {
