@@ -86,8 +86,14 @@ const ABSENT: [(&str, &str, &str, u16, &str); 13] = [
         400,
         r#"{"errorCode":"ERR_CONVERSATION_NOT_FOUND","message":"failed finding conversation component nope"}"#,
     ),
-    // What is no URL is refused before it is routed.
-    ("GET", "/v1.0/state/%zz/key", "", 400, "400 Bad Request\n"),
+    // A parameter that cannot be decoded is named.
+    (
+        "GET",
+        "/v1.0/state/%zz/key",
+        "",
+        400,
+        "failed to unescape request parameter \"storeName\". Error: invalid URL escape \"%zz\"\n",
+    ),
     ("GET", "/nothing?x=%zz", "", 404, NOWHERE),
 ];
 
