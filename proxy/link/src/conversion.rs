@@ -196,9 +196,8 @@ impl Metadata {
 
     fn append_grpc(&self, index: usize, headers: &mut HeaderMap) {
         let (name, value) = self.entry(index);
-        let Ok(name) = HeaderName::from_bytes(name) else {
-            return;
-        };
+        let name = added_name(name).map_or_else(|| HeaderName::from_bytes(name).ok(), Some);
+        let Some(name) = name else { return };
         if is_reserved(name.as_str()) {
             return;
         }
@@ -281,6 +280,9 @@ fn http_name(name: &[u8], listed: &Tokens) -> Option<HeaderName> {
             _ => None,
         };
     }
+    if let Some(known) = added_name(name) {
+        return (!listed.contain(known.as_str())).then_some(known);
+    }
     let name = HeaderName::from_bytes(name).ok()?;
     let text = name.as_str();
     match text {
@@ -288,6 +290,18 @@ fn http_name(name: &[u8], listed: &Tokens) -> Option<HeaderName> {
         _ if text.ends_with("-bin") || is_hop_by_hop(text) || listed.contain(text) => None,
         _ if text.starts_with("grpc-") => HeaderName::try_from(format!("dapr-{text}")).ok(),
         _ => Some(name),
+    }
+}
+
+/// The names that sidecars add to every call, made without allocating; none for others.
+fn added_name(name: &[u8]) -> Option<HeaderName> {
+    match name {
+        b"dapr-caller-app-id" => Some(HeaderName::from_static("dapr-caller-app-id")),
+        b"dapr-callee-app-id" => Some(HeaderName::from_static("dapr-callee-app-id")),
+        b"dapr-caller-namespace" => Some(HeaderName::from_static("dapr-caller-namespace")),
+        b"X-Forwarded-For" => Some(HeaderName::from_static("x-forwarded-for")),
+        b"X-Forwarded-Host" => Some(HeaderName::from_static("x-forwarded-host")),
+        _ => None,
     }
 }
 

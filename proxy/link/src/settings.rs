@@ -31,7 +31,8 @@ pub struct LinkSettings {
     pub ping_timeout: Duration,
     /// Time without streams after which a server says goodbye; 3 min.
     pub idle_after: Duration,
-    /// Least time between two pings of a client before a server counts them against it; 8 s.
+    /// Least time between two pings of a client before a server counts them against it; 8 s. Only
+    /// [`Framing::Own`] counts them.
     pub min_ping_interval: Duration,
     /// Which HTTP/2 implementation is used.
     pub framing: Framing,

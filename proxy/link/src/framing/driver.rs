@@ -144,6 +144,9 @@ impl<IO: Connection, A: FnMut(Accepted) + Unpin> Driver<IO, A> {
                     continue;
                 }
             }
+            if self.clock.wake_by(state.life.farewell.due()) {
+                continue;
+            }
             state.driver.is_awake = is_interrupted;
             drop(state);
             if is_interrupted {
@@ -314,6 +317,15 @@ impl<IO: Connection, A: FnMut(Accepted) + Unpin> Driver<IO, A> {
 // === impl Clock ===
 
 impl Clock {
+    /// Rings no later than `by`; whether it would have rung later.
+    fn wake_by(&mut self, by: Option<Instant>) -> bool {
+        let by = by.filter(|by| *by < self.timer.deadline());
+        if let Some(by) = by {
+            self.timer.as_mut().reset(by);
+        }
+        by.is_some()
+    }
+
     /// Sets the limit for closing; whether it was not set before.
     fn begin_closing(&mut self) -> bool {
         let begins = self.close_by.is_none();

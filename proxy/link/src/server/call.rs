@@ -1,11 +1,12 @@
 //! Hot calls at the callee. Source: specification, service invocation 6.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use outrigger_svc::Body;
 
-use super::{CallScope, Callee, Shared};
+use super::{CallScope, Callee, Running, Shared};
 use crate::codec::{RequestHead, decode_request, decode_request_chunk};
 use crate::pieces::{Messages, Pieces, Side};
 use crate::transport::{Call, RecvHalf, Responder, Rpc};
@@ -16,7 +17,8 @@ const NO_RESPONSE: &str = "error invoking app channel: no response received from
 // === impl Shared ===
 
 impl<C: Callee> Shared<C> {
-    pub(super) async fn call(&self, call: Call, mut responder: Responder, body: RecvHalf) {
+    pub(super) async fn call(self: Arc<Self>, call: Call, mut responder: Responder, body: RecvHalf) {
+        let _running = Running::count(&self.running);
         let rpc = call.rpc;
         let answer = tokio::select! {
             biased;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use outrigger_svc::{Body, CallContext, Connection, DrainSignal};
+use outrigger_svc::{Body, BoxFuture, CallContext, Connection, DrainSignal};
 use outrigger_telemetry::trace::TraceContext;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -137,19 +137,17 @@ async fn serve_h2<IO: Connection, C: Callee>(io: IO, shared: Arc<Shared<C>>, dra
 
 impl<C: Callee> Shared<C> {
     fn spawn(self: Arc<Self>, accepted: Accepted) {
-        self.running.fetch_add(1, Ordering::Relaxed);
-        tokio::spawn(async move {
-            let _running = Running(&self.running);
-            let Accepted {
-                request,
-                responder,
-                body,
-            } = accepted;
-            match request {
-                Request::Call(call) => self.call(call, responder, body).await,
-                Request::Raw(head) => self.raw(*head, responder, body).await,
-            }
-        });
+        let Accepted {
+            request,
+            responder,
+            body,
+        } = accepted;
+        // Boxed: a future is moved several times on its way into a task, and these are large.
+        let work: BoxFuture<'static, ()> = match request {
+            Request::Call(call) => Box::pin(self.call(call, responder, body)),
+            Request::Raw(head) => Box::pin(self.raw(head, responder, body)),
+        };
+        tokio::spawn(work);
     }
 }
 
@@ -157,6 +155,13 @@ impl<C: Callee> Shared<C> {
 struct Running<'a>(&'a AtomicUsize);
 
 // === impl Running ===
+
+impl<'a> Running<'a> {
+    fn count(running: &'a AtomicUsize) -> Self {
+        running.fetch_add(1, Ordering::Relaxed);
+        Self(running)
+    }
+}
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {

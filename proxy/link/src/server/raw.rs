@@ -1,26 +1,33 @@
 //! Requests that are not hot: heads, body frames and trailers pass unchanged.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 
 use http::request;
 use http_body::Body as _;
 use outrigger_svc::Body;
 
-use super::{Callee, Shared};
+use super::{Callee, Running, Shared};
 use crate::raw::{RawBody, send_body};
 use crate::transport::{RecvHalf, Responder};
 
 // === impl Shared ===
 
 impl<C: Callee> Shared<C> {
-    pub(super) async fn raw(&self, mut head: request::Parts, mut responder: Responder, body: RecvHalf) {
+    pub(super) async fn raw(
+        self: Arc<Self>,
+        mut head: Box<request::Parts>,
+        mut responder: Responder,
+        body: RecvHalf,
+    ) {
+        let _running = Running::count(&self.running);
         head.extensions.insert(self.context.clone());
         let body = if body.is_end() {
             Body::empty()
         } else {
             Body::new(RawBody::new(body, ()))
         };
-        let request = http::Request::from_parts(head, body);
+        let request = http::Request::from_parts(*head, body);
         let response = tokio::select! {
             biased;
             response = self.callee.other(request) => response,

@@ -57,6 +57,19 @@ async fn a_silent_peer_is_asked_and_then_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_hear_the_goodbye_is_left() {
+    for words in [&b""[..], b"PRI * HT", &super::greeting()] {
+        let (mut near, far) = tokio::io::duplex(64 << 10);
+        let drain = Drain::new();
+        spawn_server(far, App::echo(), settings(Framing::Own), &drain);
+        near.write_all(words).await.unwrap();
+        let start = tokio::time::Instant::now();
+        assert!(drain.run(Some(Duration::from_secs(60))).await);
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_asks_a_silent_server_and_gives_it_up() {
     let (near, mut far) = tokio::io::duplex(64 << 10);
     let link = Link::connect(near, "callee:1".into(), Arc::new(settings(Framing::Own)))
