@@ -343,6 +343,24 @@ fn a_token_file_is_read_for_every_request() {
             "{refusal}"
         );
         assert_eq!(daprd.get("/v1.0/healthz").await?.status, 204, "it stays up");
+        let failures = "dapr_runtime_mtls_workload_cert_rotated_fail_total";
+        assert_eq!(
+            daprd
+                .metric(failures, &[("app_id", "x"), ("reason", "sign")])
+                .await?,
+            Some(1.0)
+        );
+        std::fs::remove_file(&file)?;
+        daprd
+            .process
+            .wait_for_lines("Error renewing identity, trying again in 10 seconds: ", 2)
+            .await?;
+        assert_eq!(
+            daprd
+                .metric(failures, &[("app_id", "x"), ("reason", "sentry_token")])
+                .await?,
+            Some(1.0)
+        );
         std::fs::write(&file, &token)?;
         let renewals = daprd
             .process
@@ -364,7 +382,7 @@ fn a_token_file_is_read_for_every_request() {
 /// Tokens of an issuer that sentry knows by its key set.
 mod jwks {
     use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
     use outrigger_test_kit::Result;
     use rcgen::{KeyPair, PKCS_ED25519};
     use serde_json::json;
@@ -376,12 +394,22 @@ mod jwks {
             Ok(Self(KeyPair::generate_for(&PKCS_ED25519)?))
         }
 
-        /// The key set in base64, as an option.
-        pub(super) fn set(&self) -> String {
+        /// The key set.
+        pub(super) fn document(&self) -> String {
             let x = URL_SAFE_NO_PAD.encode(self.0.public_key_raw());
             let key =
                 json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "k", "x": x });
-            base64::engine::general_purpose::STANDARD.encode(json!({ "keys": [key] }).to_string())
+            json!({ "keys": [key] }).to_string()
+        }
+
+        /// The key set in base64, as an option.
+        pub(super) fn set(&self) -> String {
+            STANDARD.encode(self.document())
+        }
+
+        /// The key itself.
+        pub(super) fn pem(&self) -> String {
+            self.0.serialize_pem()
         }
 
         pub(super) fn token(&self, subject: &str, id: &str) -> Result<String> {
@@ -410,6 +438,36 @@ fn tokens_are_asked_for_with_the_audiences_of_the_option() {
             .start()
             .await?;
         daprd.process.wait_for_line(", jwt expires on: ").await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_token_that_a_sidecar_cannot_use_is_refused() {
+    isolated!(async {
+        let lab = Lab::new("{enabled: true}")?;
+        Authority::new()?.write(&lab.credentials())?;
+        let key = jwks::Key::new()?;
+        std::fs::write(lab.credentials().join("jwt.key"), key.pem())?;
+        std::fs::write(lab.credentials().join("jwks.json"), key.document())?;
+        let _sentry = lab
+            .start_with(|program| {
+                program
+                    .flag("jwt-enabled", true)
+                    .flag("jwt-signing-algorithm", "EdDSA")
+            })
+            .await?;
+        let mut daprd = Daprd::builder("x")?
+            .flag("enable-mtls", true)
+            .flag("sentry-address", format_args!("127.0.0.1:{}", lab.port))
+            .env("DAPR_TRUST_ANCHORS", &lab.file("ca.crt")?)
+            .spawn()?;
+        assert_eq!(daprd.process.exit().await?.code(), Some(1));
+        let last = messages(&daprd.process).pop().unwrap_or_default();
+        assert!(
+            last.starts_with("Fatal error from runtime: failed to retrieve the initial identity: "),
+            "{last}"
+        );
         Ok(())
     });
 }

@@ -25,6 +25,11 @@ async fn a_new_issuer_is_taken_into_use_without_a_restart() -> Result<()> {
     .await?;
     openssl::verify(second.anchors(), &after).await?;
     assert!(openssl::verify(second.anchors(), &before).await.is_err());
+    let changes = lab
+        .metric("dapr_sentry_issuercert_changed_total")
+        .await?
+        .unwrap_or_default();
+    assert!((1.0..=3.0).contains(&changes), "{changes} changes");
     sentry
         .wait_for_line("level=warning msg=\"Issuer credentials changed; reloading\"")
         .await?;

@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use outrigger_api::sentry::SignCertificateRequest;
 use outrigger_test_kit::http::{get, send};
-use outrigger_test_kit::{HttpReply, HttpRequest, Program, Result};
+use outrigger_test_kit::{
+    Authority, Certificate, Directory, HttpReply, HttpRequest, Leaf, Program, Result, until,
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -233,4 +235,66 @@ fn text_of(value: &Value) -> &str {
 
 fn number(value: &Value) -> i64 {
     value.as_i64().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn discovery_over_tls_names_an_https_issuer_and_follows_its_files() -> Result<()> {
+    let lab = Lab::new("{enabled: true}")?;
+    let directory = Directory::new()?;
+    let write = |certificate: &Certificate| -> Result<()> {
+        directory.write("tls.crt", &certificate.chain)?;
+        directory.write("tls.key", &certificate.key)?;
+        Ok(())
+    };
+    let leaf = Leaf {
+        dns_names: vec!["localhost".to_owned()],
+        ..Leaf::of("spiffe://public/ns/default/oidc")
+    };
+    let (first, second) = (Authority::new()?, Authority::new()?);
+    write(&first.issue(&leaf)?)?;
+    let _sentry = lab
+        .start_with(|program| {
+            program
+                .flag("jwt-enabled", true)
+                .flag("oidc-enabled", true)
+                .flag(
+                    "oidc-server-tls-cert-file",
+                    directory.path().join("tls.crt").display(),
+                )
+                .flag(
+                    "oidc-server-tls-key-file",
+                    directory.path().join("tls.key").display(),
+                )
+        })
+        .await?;
+    let fetch = async |authority: &Authority| -> Result<String> {
+        let anchors = directory.write("anchors.pem", authority.anchors())?;
+        let url = format!(
+            "https://localhost:{}/.well-known/openid-configuration",
+            lab.oidc_port
+        );
+        let output = tokio::process::Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "5", "--cacert"])
+            .arg(anchors)
+            .arg(url)
+            .output()
+            .await?;
+        anyhow::ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let document: Value = serde_json::from_str(&fetch(&first).await?)?;
+    assert_eq!(document["issuer"], format!("https://localhost:{}", lab.oidc_port));
+    assert_eq!(
+        document["jwks_uri"],
+        format!("https://localhost:{}/jwks.json", lab.oidc_port)
+    );
+
+    assert!(fetch(&second).await.is_err());
+    write(&second.issue(&leaf)?)?;
+    until("the new certificate", async || fetch(&second).await.ok()).await?;
+    Ok(())
 }

@@ -266,3 +266,22 @@ fn the_internal_port_stays_the_same_for_the_same_app_in_the_same_folder() {
         .await
     });
 }
+
+#[test]
+fn the_advertised_address_is_that_of_the_environment_or_of_the_machine() {
+    isolated!(async {
+        for (variable, expected) in [(None, WIRE_ADDRESS), (Some("10.0.0.9"), "10.0.0.9")] {
+            let mut builder = Daprd::builder("a")?.flag("dapr-internal-grpc-listen-address", "");
+            if let Some(address) = variable {
+                builder = builder.env("DAPR_HOST_IP", address);
+            }
+            let daprd = builder.start().await?;
+            let line = format!(
+                "local service entry announced: a -> {expected}:{}",
+                daprd.internal_port
+            );
+            daprd.process.wait_for_line(&line).await?;
+        }
+        Ok(())
+    });
+}

@@ -219,3 +219,109 @@ fn each_run_has_an_identity_of_its_own() {
         Ok(())
     });
 }
+
+#[test]
+fn many_restarts_leave_nothing_behind() {
+    isolated!(async {
+        let sentry = Sentry::start().await?;
+        let app = HttpApp::echo().await?;
+        let daprd = Daprd::builder("a")?
+            .app("http", app.port())
+            .mtls(&sentry)
+            .start()
+            .await?;
+        let figures = || -> Result<[usize; 2]> {
+            let count = |folder: &str| -> Result<usize> {
+                Ok(std::fs::read_dir(format!("/proc/{}/{folder}", daprd.process.id()))?.count())
+            };
+            Ok([count("fd")?, count("task")?])
+        };
+        let restart = async |restarts: usize| -> Result<()> {
+            daprd.process.signal(Signal::Hangup).await?;
+            initialized(&daprd.process, restarts + 1).await?;
+            daprd.ready().await?;
+            assert_eq!(daprd.invoke("a", "x").await?.status, 200);
+            Ok(())
+        };
+        restart(1).await?;
+        let before = figures()?;
+        for restarts in 2..=12 {
+            restart(restarts).await?;
+        }
+        until("as many files and threads as before", async || {
+            let now = figures().ok()?;
+            (now[0] <= before[0] + 2 && now[1] <= before[1]).then_some(())
+        })
+        .await
+        .map_err(|error| error.context(format!("{before:?} before, {:?} now", figures())))
+    });
+}
+
+#[test]
+fn callers_do_not_notice_the_restart_of_a_callee() {
+    isolated!(async {
+        let mut cluster = outrigger_test_kit::Cluster::start(["caller", "callee"]).await?;
+        let url = cluster["caller"].daprd.url("/v1.0/invoke/callee/method/x");
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let calls = tokio::spawn({
+            let stop = std::sync::Arc::clone(&stop);
+            async move {
+                let mut calls = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let reply = outrigger_test_kit::http::get(url.as_str()).await?;
+                    anyhow::ensure!(reply.status == 200, "status {}: {}", reply.status, reply.text());
+                    calls += 1;
+                }
+                anyhow::Ok(calls)
+            }
+        });
+        let callee = cluster
+            .member_mut("callee")
+            .map(|member| &mut member.daprd)
+            .expect("a member");
+        for restarts in 1..=3 {
+            callee.process.signal(Signal::Hangup).await?;
+            initialized(&callee.process, restarts + 1).await?;
+            callee.ready().await?;
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(calls.await?? > 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn restarts_at_any_moment_end_well() {
+    isolated!(async {
+        let mut daprd = Daprd::builder("a")?.spawn()?;
+        daprd.process.wait_for_line("Starting Dapr Runtime").await?;
+        // Each line is a moment of the start or the end of a run.
+        for (moment, line) in [
+            "mTLS is disabled",
+            "metrics server started",
+            "Initialized name resolution",
+            "Loading components",
+            "API gRPC server is running",
+            "HTTP server is running",
+            "Internal gRPC server is running",
+            "dapr initialized",
+            "Dapr is shutting down",
+        ]
+        .iter()
+        .enumerate()
+        {
+            let seen = daprd.process.lines_with(line).len();
+            daprd.process.signal(Signal::Hangup).await?;
+            daprd.process.wait_for_lines(line, seen + 1).await?;
+            daprd.process.signal(Signal::Hangup).await?;
+            assert!(
+                daprd.process.lines_with("level=fatal").is_empty(),
+                "moment {moment}: {}",
+                daprd.process.tail()
+            );
+        }
+        daprd.ready().await?;
+        assert_eq!(daprd.process.stop().await?.code(), Some(0));
+        Ok(())
+    });
+}

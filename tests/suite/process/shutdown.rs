@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use http::HeaderMap;
 use outrigger_test_kit::http::{HttpConnection, Piece, PieceSender};
+use outrigger_test_kit::tls::client_config;
 use outrigger_test_kit::{
-    Daprd, DaprdBuilder, HttpApp, HttpRequest, HttpResponse, Result, Signal, isolated, until,
+    Daprd, DaprdBuilder, GrpcClient, HttpApp, HttpRequest, HttpResponse, Result, Sentry, Signal, isolated,
+    until,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -52,9 +54,23 @@ impl SlowApp {
             .send_head(&HttpRequest::new("GET", "/v1.0/invoke/a/method/slow"))
             .await?;
         let pieces = self.answers.recv().await.context("the app has ended")?;
+        // The head of an answer may wait for its first bytes.
+        pieces.send(Piece::Data("begin".into())).await?;
         assert_eq!(connection.reply_head().await?.status, 200);
+        assert_eq!(connection.piece().await?.unwrap_or_default(), "begin");
         Ok((connection, pieces))
     }
+}
+
+/// The greeting of an HTTP/2 client without settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+
+/// A request of HTTP/1.1 that asks to go on with HTTP/2.
+fn h2c_upgrade() -> HttpRequest {
+    HttpRequest::new("GET", "/v1.0/healthz")
+        .header("Connection", "Upgrade, HTTP2-Settings")
+        .header("Upgrade", "h2c")
+        .header("HTTP2-Settings", "AAMAAABkAAQAAP__")
 }
 
 async fn closed(port: u16) -> Result<()> {
@@ -117,9 +133,7 @@ fn a_call_that_outlasts_the_grace_period_is_cut_off_without_a_word() {
             .flag("dapr-graceful-shutdown-seconds", 1)
             .start()
             .await?;
-        let (mut connection, pieces) = app.call(&daprd).await?;
-        pieces.send(Piece::Data("begin".into())).await?;
-        assert_eq!(connection.piece().await?.unwrap_or_default(), "begin");
+        let (mut connection, _pieces) = app.call(&daprd).await?;
         let begun = Instant::now();
         daprd.process.signal(Signal::Terminate).await?;
         let end = connection.piece().await.expect_err("the body is cut off");
@@ -327,19 +341,131 @@ fn a_stop_during_the_start_is_a_clean_end() {
 }
 
 #[test]
-fn idle_clients_do_not_hold_the_end_up() {
+fn idle_and_silent_clients_do_not_hold_the_end_up() {
     isolated!(async {
-        let mut daprd = Daprd::builder("a")?.start().await?;
-        let mut http = HttpConnection::open(daprd.http_port).await?;
-        assert_eq!(
-            http.send(&HttpRequest::new("GET", "/v1.0/healthz")).await?.status,
-            204
-        );
-        let _silent = TcpStream::connect((Ipv4Addr::LOCALHOST, daprd.http_port)).await?;
-        let _grpc = daprd.grpc().await?;
+        let sentry = Sentry::start().await?;
+        for mtls in [false, true] {
+            let builder = Daprd::builder("a")?.flag("dapr-public-port", 3501);
+            let mut daprd = match mtls {
+                true => builder.mtls(&sentry),
+                false => builder,
+            }
+            .start()
+            .await?;
+            let mut http = HttpConnection::open(daprd.http_port).await?;
+            assert_eq!(
+                http.send(&HttpRequest::new("GET", "/v1.0/healthz")).await?.status,
+                204
+            );
+            let mut halfway = HttpConnection::open(daprd.http_port).await?;
+            halfway.send_raw(b"GET /v1.0/healthz HTTP/1.1\r\nHos").await?;
+            let mut upgraded = HttpConnection::open(daprd.http_port).await?;
+            upgraded.send_head(&h2c_upgrade()).await?;
+            assert_eq!(upgraded.reply_head().await?.status, 101);
+            upgraded.send_raw(PREFACE).await?;
+            let _grpc = daprd.grpc().await?;
+            let mut silent = Vec::new();
+            for port in [
+                daprd.http_port,
+                daprd.grpc_port,
+                daprd.internal_port,
+                daprd.metrics_port,
+                3501,
+            ] {
+                silent.push(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?);
+            }
+            let config = client_config(Some(&sentry.authority.issue_to("peer")?))?;
+            let _peer = match mtls {
+                true => GrpcClient::connect_tls(daprd.internal_port, config).await?,
+                false => GrpcClient::connect(daprd.internal_port).await?,
+            };
+            let begun = Instant::now();
+            assert_eq!(daprd.process.stop().await?.code(), Some(0), "mTLS: {mtls}");
+            assert!(
+                begun.elapsed() < Duration::from_secs(8),
+                "mTLS: {mtls}, {:?}",
+                begun.elapsed()
+            );
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_call_from_another_sidecar_runs_to_its_end() {
+    isolated!(async {
+        let sentry = Sentry::start().await?;
+        let mut app = SlowApp::start().await?;
+        let mut callee = app.daprd()?.mtls(&sentry).start().await?;
+        let caller = Daprd::builder("caller")?.mtls(&sentry).start().await?;
+        let (mut connection, pieces) = app.call(&caller).await?;
+        callee.process.signal(Signal::Terminate).await?;
+        closed(callee.internal_port).await?;
+        for piece in ["one", "two"] {
+            pieces.send(Piece::Data(piece.into())).await?;
+            assert_eq!(connection.piece().await?.unwrap_or_default(), piece);
+        }
+        drop(pieces);
+        assert_eq!(connection.piece().await?, None, "a whole body");
+        assert_eq!(callee.process.exit().await?.code(), Some(0));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stop_while_a_port_is_waited_for_is_a_clean_end() {
+    isolated!(async {
+        let taken = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = taken.local_addr()?.port();
+        let mut daprd = Daprd::builder("a")?.flag("dapr-http-port", port).spawn()?;
+        daprd
+            .process
+            .wait_for_line("API gRPC server is running on port")
+            .await?;
         let begun = Instant::now();
         assert_eq!(daprd.process.stop().await?.code(), Some(0));
         assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
         Ok(())
     });
+}
+
+#[test]
+fn peers_and_authority_that_are_gone_do_not_hold_the_end_up() {
+    isolated!(async {
+        let sentry = Sentry::start().await?;
+        let app = SlowApp::start().await?;
+        let callee = app.daprd()?.mtls(&sentry).start().await?;
+        let mut caller = Daprd::builder("caller")?.mtls(&sentry).start().await?;
+        assert_eq!(caller.invoke("a", "quick").await?.status, 200);
+        drop((callee, sentry, app));
+        let begun = Instant::now();
+        assert_eq!(caller.process.stop().await?.code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        Ok(())
+    });
+}
+
+#[tokio::test]
+async fn the_authority_ends_like_the_sidecar() -> Result<()> {
+    for (signal, name) in [
+        (Signal::Terminate, "terminated"),
+        (Signal::Interrupt, "interrupt"),
+    ] {
+        let mut sentry = Sentry::start().await?;
+        let _idle = GrpcClient::connect_tls(sentry.port, client_config(None)?).await?;
+        sentry.process.signal(Signal::Hangup).await?;
+        sentry.process.signal(signal).await?;
+        assert_eq!(sentry.process.exit().await?.code(), Some(0));
+        let told = messages(&sentry.process);
+        assert!(
+            told.contains(&format!("Received signal '{name}'; beginning shutdown")),
+            "{told:#?}"
+        );
+        assert_eq!(
+            told.last().map(String::as_str),
+            Some("Sentry shut down gracefully")
+        );
+        assert_eq!(sentry.process.stderr(), [""; 0]);
+    }
+    Ok(())
 }
