@@ -1,21 +1,45 @@
-//! The time a client has to make its first request.
+//! What has become of a connection so far: the time it has for its first request, and whether anybody would miss it.
 //!
 //! A connection that opens and says nothing, or says its header a byte at a time, holds a descriptor and a
 //! buffer. It has ten seconds until its first request is read; after that a connection may idle for ever, as
 //! pooled connections of apps do. HTTP/2 clients have said enough with their preface.
+//!
+//! When the sidecar stops, HTTP/1 connections end with their last answer. Those of HTTP/2 are told, and end when the
+//! client has heard it; a client that does not listen is left as soon as none of its requests runs.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use outrigger_svc::{Body, BoxError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Whether a connection has made its first request.
+/// Whether a connection has made its first request, and how many it is making.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Opened(Arc<AtomicBool>);
+pub(crate) struct Opened(Arc<Progress>);
+
+#[derive(Debug, Default)]
+struct Progress {
+    is_opened: AtomicBool,
+    is_http2: AtomicBool,
+    /// Requests of HTTP/2 that are being answered.
+    running: AtomicUsize,
+}
+
+/// Counts a request until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Running(Opened);
+
+/// The body of an answer, which is not over before it has been sent.
+struct Answered {
+    body: Body,
+    _running: Running,
+}
 
 /// A connection that notices an HTTP/2 preface.
 #[derive(Debug)]
@@ -27,15 +51,36 @@ pub(crate) struct Watched<T> {
 
 /// Time until the first request must have been read.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Time that an HTTP/2 client has to hear that the connection ends.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 // === impl Opened ===
 
 impl Opened {
+    /// A connection that is known to be of HTTP/2.
+    pub(crate) fn http2() -> Self {
+        let opened = Self::default();
+        opened.set_http2();
+        opened
+    }
+
     /// The first request is there.
     pub(crate) fn set(&self) {
         if !self.is_set() {
-            self.0.store(true, Ordering::Relaxed);
+            self.0.is_opened.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// The client speaks HTTP/2.
+    pub(crate) fn set_http2(&self) {
+        self.0.is_http2.store(true, Ordering::Relaxed);
+        self.set();
+    }
+
+    /// Counts a request of HTTP/2.
+    pub(crate) fn run(&self) -> Running {
+        self.0.running.fetch_add(1, Ordering::Relaxed);
+        Running(self.clone())
     }
 
     /// Resolves if the first request is not there in time; else never.
@@ -46,8 +91,64 @@ impl Opened {
         }
     }
 
+    /// Resolves once a connection that was told to end would be missed by nobody.
+    pub(crate) async fn forsaken(&self) {
+        if !self.is_set() {
+            return;
+        }
+        if !self.0.is_http2.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        loop {
+            tokio::time::sleep(FAREWELL).await;
+            if self.0.running.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+        }
+    }
+
     fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_opened.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// The same body, which counts until it has been sent.
+    pub(crate) fn until_sent(self, body: Body) -> Body {
+        if body.is_end_stream() {
+            return body;
+        }
+        Body::new(Answered { body, _running: self })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// === impl Answered ===
+
+impl HttpBody for Answered {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -75,7 +176,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         if !self.first_read && buf.filled().len() > before {
             self.first_read = true;
             if buf.filled()[before..].starts_with(b"PRI") {
-                self.opened.set();
+                self.opened.set_http2();
             }
         }
         outcome
@@ -130,6 +231,26 @@ mod tests {
                 .await
                 .is_err()
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_an_http2_connection_with_running_requests_is_missed() {
+        let begun = tokio::time::Instant::now();
+        Opened::default().forsaken().await;
+        assert!(begun.elapsed().is_zero(), "nothing was ever asked");
+
+        let http1 = Opened::default();
+        http1.set();
+        assert!(tokio::time::timeout(PATIENCE, http1.forsaken()).await.is_err());
+
+        let http2 = Opened::http2();
+        let running = http2.run();
+        let body = running.until_sent(Body::from(Bytes::from_static(b"content")));
+        assert!(tokio::time::timeout(PATIENCE, http2.forsaken()).await.is_err());
+        drop(body);
+        let begun = tokio::time::Instant::now();
+        http2.forsaken().await;
+        assert_eq!(begun.elapsed(), FAREWELL);
     }
 
     #[tokio::test]

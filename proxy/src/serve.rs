@@ -4,11 +4,12 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{Either, Ready, ready};
+use futures_util::future::{self, Either, Ready};
 use http::Version;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,7 +20,7 @@ use outrigger_svc::{
 
 use crate::h2c::{self, Replayed};
 use crate::listen::AsyncServe;
-use crate::opening::{Opened, Watched};
+use crate::opening::{Opened, Running, Watched};
 
 /// A stack that answers every request; its errors have become responses inside.
 pub(crate) type HttpService = BoxedService<Request, Response, Infallible>;
@@ -145,12 +146,14 @@ where
 {
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        () = opened.overdue() => Ok(()),
-        () = drain.stopping() => {
-            graceful_shutdown(connection.as_mut());
-            connection.await
-        }
+        outcome = connection.as_mut() => return outcome,
+        () = opened.overdue() => return Ok(()),
+        () = drain.stopping() => graceful_shutdown(connection.as_mut()),
+    }
+    tokio::select! {
+        biased;
+        outcome = connection => outcome,
+        () = opened.forsaken() => Ok(()),
     }
 }
 
@@ -201,21 +204,21 @@ impl AsyncServe<HttpService> for ServeGrpc {
         };
         let builder = self.builder.clone();
         async move {
+            let opened = Opened::http2();
             let answer = Answer {
                 server,
                 context,
                 upgrade: None,
-                opened: Opened::default(),
+                opened: opened.clone(),
             };
             let connection = builder.serve_connection(TokioIo::new(connection), answer);
-            let mut connection = std::pin::pin!(connection);
-            let outcome = tokio::select! {
-                outcome = connection.as_mut() => outcome,
-                () = drain.stopping() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
+            let outcome = drive(
+                connection,
+                |connection| connection.graceful_shutdown(),
+                &opened,
+                &drain,
+            )
+            .await;
             if let Err(error) = outcome {
                 tracing::debug!(target: "dapr.runtime.grpc.api", "a connection ended: {error}");
             }
@@ -232,6 +235,12 @@ struct Answer {
     opened: Opened,
 }
 
+/// Waits for the answer to a request, which counts until the answer has been sent.
+struct Answering {
+    answer: <HttpService as Service<Request>>::Future,
+    running: Option<Running>,
+}
+
 /// What it takes to go on with HTTP/2 on the same connection.
 #[derive(Clone)]
 struct Upgrade {
@@ -244,10 +253,11 @@ struct Upgrade {
 impl hyper::service::Service<http::Request<Incoming>> for Answer {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<<HttpService as Service<Request>>::Future, Ready<Result<Response, Infallible>>>;
+    type Future = Either<Answering, Ready<Result<Response, Infallible>>>;
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         self.opened.set();
+        let running = (request.version() == Version::HTTP_2).then(|| self.opened.run());
         let mut request = request.map(outrigger_svc::Body::from);
         if let Some(upgrade) = &self.upgrade
             && request.version() == Version::HTTP_11
@@ -265,14 +275,31 @@ impl hyper::service::Service<http::Request<Incoming>> for Answer {
                         .go_on(hyper::upgrade::on(&mut request), frame, answer),
                 ),
             );
-            return Either::Right(ready(Ok(h2c::switching())));
+            return Either::Right(future::ready(Ok(h2c::switching())));
         }
         request.extensions_mut().insert(self.context.clone());
         // Stacks of this crate are always ready: back pressure is the connection's own.
         let mut server = self.server.clone();
-        let ready = futures_util::future::poll_fn(|cx| server.poll_ready(cx)).now_or_never();
+        let ready = future::poll_fn(|cx| server.poll_ready(cx)).now_or_never();
         debug_assert!(matches!(ready, Some(Ok(()))), "a stack was not ready");
-        Either::Left(server.call(request))
+        Either::Left(Answering {
+            answer: server.call(request),
+            running,
+        })
+    }
+}
+
+// === impl Answering ===
+
+impl Future for Answering {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Ok(response) = ready!(Pin::new(&mut self.answer).poll(cx));
+        Poll::Ready(Ok(match self.running.take() {
+            Some(running) => response.map(|body| running.until_sent(body)),
+            None => response,
+        }))
     }
 }
 
@@ -281,10 +308,20 @@ impl hyper::service::Service<http::Request<Incoming>> for Answer {
 impl Upgrade {
     /// Serves HTTP/2 on the connection once the `101` is written; `frame` is the first request.
     async fn go_on(self, upgraded: hyper::upgrade::OnUpgrade, frame: Bytes, answer: Answer) {
+        let opened = answer.opened.clone();
+        opened.set_http2();
         let outcome = match upgraded.await {
             Ok(upgraded) => {
                 let replayed = TokioIo::new(Replayed::new(TokioIo::new(upgraded), frame));
-                self.builder.http2_only().serve_connection(replayed, answer).await
+                let builder = self.builder.http2_only();
+                let connection = builder.serve_connection(replayed, answer);
+                drive(
+                    connection,
+                    |connection| connection.graceful_shutdown(),
+                    &opened,
+                    &self.drain,
+                )
+                .await
             }
             Err(error) => Err(error.into()),
         };

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use outrigger_config::configuration::{self, Configuration};
 use outrigger_config::daprd::Settings;
@@ -70,6 +71,8 @@ const READ_BUFFER: usize = 32 << 10;
 const HTTP: &str = "dapr.runtime.http";
 const GRPC: &str = "dapr.runtime.grpc.api";
 const INTERNAL: &str = "dapr.runtime.grpc.internal";
+/// Time that another sidecar may take for its handshake.
+const HANDSHAKE: Duration = Duration::from_secs(20);
 const CARDINALITY: &str = "The default value for 'spec.metric.http.increasedCardinality' will change to 'false' in Dapr 1.15 or later";
 
 /// Opens everything, outbound health included. Only the app is still to be waited for.
@@ -518,10 +521,18 @@ impl AsyncServe<InternalServer> for ServeInternal {
                 return outrigger_link::serve(connection, settings, context, server, drain).await;
             };
             let connection = BufReader::with_capacity(READ_BUFFER, connection);
-            let stream = match tls::accept(config, connection).await {
-                Ok(stream) => stream,
-                Err(error) => {
+            let accepted = tokio::select! {
+                accepted = tokio::time::timeout(HANDSHAKE, tls::accept(config, connection)) => accepted,
+                () = drain.stopping() => return,
+            };
+            let stream = match accepted {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
                     tracing::debug!(target: INTERNAL, "refused a connection: {error}");
+                    return;
+                }
+                Err(_) => {
+                    tracing::debug!(target: INTERNAL, "refused a connection: the handshake takes too long");
                     return;
                 }
             };
