@@ -2,7 +2,7 @@
 //!
 //! The program is chosen by the name of the file (`daprd`, `sentry`, …, also `daprd-linux-amd64`), else by the
 //! first argument: `outrigger daprd --app-id x`. Nothing lives here but the choice, the allocator, the crypto
-//! provider, the runtime and the signals.
+//! provider, the limits of the process, the runtime and the signals.
 
 mod daprd;
 mod dispatch;
@@ -10,6 +10,8 @@ mod sentry;
 mod signals;
 
 use std::process::ExitCode;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::dispatch::{Choice, Program};
 
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         eprintln!("a crypto provider is installed already");
         return ExitCode::FAILURE;
     }
+    lift_descriptor_limit();
     match dispatch::choose(&arguments) {
         Choice::Run(Program::Daprd, arguments) => daprd::main(&arguments),
         Choice::Run(Program::Sentry, arguments) => sentry::main(&arguments),
@@ -42,4 +45,12 @@ fn main() -> ExitCode {
             ExitCode::from(EXIT_USAGE)
         }
     }
+}
+
+/// Allows as many connections as the system does: the soft limit is meant for programs that use `select`.
+fn lift_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // A refusal leaves the limit as it is.
+    setrlimit(Resource::Nofile, limit).ok();
 }
