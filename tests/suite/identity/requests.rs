@@ -37,9 +37,13 @@ struct Impostor {
 
 impl Impostor {
     async fn start(certificate: &Certificate) -> Result<Self> {
+        Self::start_speaking(certificate, &["h2"]).await
+    }
+
+    async fn start_speaking(certificate: &Certificate, protocols: &[&str]) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
-        let config = server_config(certificate, &["h2"])?;
+        let config = server_config(certificate, protocols)?;
         let (sender, hellos) = tokio::sync::mpsc::channel(16);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -176,6 +180,53 @@ fn a_server_of_another_root_is_refused() {
                 .expect_err("refused")
                 .to_string()
                 .contains("BadCertificate")
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_server_that_agrees_on_no_protocol_is_left() {
+    isolated!(async {
+        let authority = Authority::new()?;
+        let leaf = outrigger_test_kit::Leaf::of("spiffe://localhost/ns/default/dapr-sentry");
+        let mut impostor = Impostor::start_speaking(&authority.issue(&leaf)?, &[]).await?;
+        let mut daprd = sidecar(&authority, &format!("127.0.0.1:{}", impostor.port))?;
+        impostor.next().await?.1.ok();
+        daprd.process.signal(Signal::Terminate).await?;
+        assert_eq!(daprd.process.exit().await?.code(), Some(1));
+        let last = messages(&daprd.process).pop().unwrap_or_default();
+        assert!(
+            last.contains("credentials: cannot check peer: missing selected ALPN property"),
+            "{last}"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_callee_that_agrees_on_no_protocol_is_left() {
+    isolated!(async {
+        let sentry = Sentry::start().await?;
+        let callee = Impostor::start_speaking(&sentry.authority.issue_to("callee")?, &[]).await?;
+        let yaml = format!(
+            "spec: {{nameResolution: {{component: nameformat, configuration: {{format: \"{{appid}}.localhost:{}\"}}}}}}",
+            callee.port
+        );
+        let daprd = Daprd::builder("x")?
+            .mtls(&sentry)
+            .configuration(&yaml)?
+            .start()
+            .await?;
+        let reply = daprd.invoke("callee", "y").await?;
+        assert_eq!(reply.status, 500);
+        assert!(
+            reply.text().contains(
+                "transport: authentication handshake failed: credentials: cannot check peer: missing selected ALPN \
+                 property"
+            ),
+            "{}",
+            reply.text()
         );
         Ok(())
     });

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use outrigger_test_kit::http::{get, send};
 use outrigger_test_kit::namespace::WIRE_ADDRESS;
 use outrigger_test_kit::{
-    Daprd, Directory, HttpRequest, Program, Result, free_port, isolated, until, wait_for_port,
+    Daprd, Directory, HttpRequest, Program, Result, Sentry, free_port, isolated, until, wait_for_port,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -284,4 +284,49 @@ fn the_advertised_address_is_that_of_the_environment_or_of_the_machine() {
         }
         Ok(())
     });
+}
+
+#[tokio::test]
+async fn the_health_and_the_metrics_of_the_authority_are_there_for_everybody() -> Result<()> {
+    let sentry = Sentry::start().await?;
+    let health = format!("http://127.0.0.1:{}/healthz", sentry.health_port);
+    for verb in ["GET", "POST", "PUT"] {
+        let reply = send(&HttpRequest::new(verb, &health)).await?;
+        assert_eq!((reply.status, reply.text().as_str()), (200, ""), "{verb}");
+    }
+    for path in ["/", "/metrics", "/any/path"] {
+        let reply = get(format!("http://127.0.0.1:{}{path}", sentry.metrics_port)).await?;
+        assert_eq!(reply.status, 200);
+        assert!(
+            reply
+                .text()
+                .contains("\ndapr_sentry_issuercert_expiry_timestamp "),
+            "{path}"
+        );
+        assert!(
+            reply.text().contains(
+                "# HELP dapr_sentry_issuercert_expiry_timestamp The unix timestamp, in seconds, when \
+                           issuer/root cert will expire.\n"
+            ),
+            "{}",
+            reply.text()
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_port_of_the_authority_in_use_is_fatal() -> Result<()> {
+    for option in ["port", "healthz-port", "metrics-port"] {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = taken.local_addr()?.port();
+        let outcome = Sentry::start_with(|program| program.flag(option, port)).await;
+        let error = outcome.expect_err("the port is taken");
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("level=fatal") && text.contains(&format!("failed to listen on 127.0.0.1:{port}: ")),
+            "{text}"
+        );
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use outrigger_test_kit::{Daprd, Directory, HttpApp, Program, Result, Signal, isolated, until};
 use serde_json::Value;
 
-use super::{daprd, message, messages};
+use super::{daprd, in_shell, message, messages};
 
 #[tokio::test]
 async fn a_text_line_has_its_keys_in_order_and_quotes_what_needs_it() -> Result<()> {
@@ -225,6 +225,31 @@ fn an_empty_environment_and_any_folder_are_enough() {
             (message(&last) == "Daprd shutdown gracefully").then_some(())
         })
         .await
+    });
+}
+
+#[test]
+fn a_log_that_nobody_takes_disturbs_nothing() {
+    isolated!(async {
+        for stdout in [">/dev/full", ">&-"] {
+            let mut daprd = in_shell(&format!("exec \"$0\" \"$@\" {stdout}"))?
+                .args([
+                    "daprd",
+                    "--app-id=a",
+                    "--dapr-internal-grpc-listen-address=127.0.0.1",
+                ])
+                .start()?;
+            until("the sidecar to be healthy", async || {
+                let reply = outrigger_test_kit::http::get("http://127.0.0.1:3500/v1.0/healthz")
+                    .await
+                    .ok()?;
+                (reply.status == 204).then_some(())
+            })
+            .await?;
+            assert_eq!(daprd.stop().await?.code(), Some(0), "{stdout}");
+            assert_eq!(daprd.stderr(), [""; 0], "{stdout}");
+        }
+        Ok(())
     });
 }
 

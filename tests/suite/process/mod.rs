@@ -11,7 +11,7 @@ mod shutdown;
 mod startup;
 mod validation;
 
-use outrigger_test_kit::{Process, Program, Result};
+use outrigger_test_kit::{Process, Program, Result, outrigger_binary};
 
 /// Runs a sidecar that is expected to end by itself, with these options; returns its exit code.
 async fn daprd<A: AsRef<std::ffi::OsStr>>(
@@ -19,6 +19,12 @@ async fn daprd<A: AsRef<std::ffi::OsStr>>(
 ) -> Result<(Option<i32>, Process)> {
     let (status, process) = Program::outrigger("daprd")?.args(arguments).run().await?;
     Ok((status.code(), process))
+}
+
+/// The binary, started by a line of shell that finds it in `$0` and its arguments in `$@`.
+fn in_shell(script: &str) -> Result<Program> {
+    let binary = outrigger_binary()?;
+    Ok(Program::new("/bin/sh").arg("-c").arg(script).arg(binary))
 }
 
 /// The message of a line of the text log, without its quotes.

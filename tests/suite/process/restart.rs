@@ -325,3 +325,19 @@ fn restarts_at_any_moment_end_well() {
         Ok(())
     });
 }
+
+#[test]
+fn a_configuration_that_has_become_wrong_ends_the_sidecar() {
+    isolated!(async {
+        let mut daprd = Daprd::builder("a")?.configuration("spec: {}")?.start().await?;
+        daprd.directory().write("configuration.yaml", "spec: [")?;
+        daprd.process.signal(Signal::Hangup).await?;
+        assert_eq!(daprd.process.exit().await?.code(), Some(1));
+        let last = messages(&daprd.process).pop().unwrap_or_default();
+        assert!(
+            last.starts_with("Fatal error from runtime: error loading configuration: "),
+            "{last}"
+        );
+        Ok(())
+    });
+}

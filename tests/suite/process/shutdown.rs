@@ -276,6 +276,47 @@ fn a_block_duration_keeps_everything_running_until_it_is_over() {
 }
 
 #[test]
+fn a_block_duration_of_nothing_is_still_one() {
+    isolated!(async {
+        let app = SlowApp::start().await?;
+        let mut daprd = app
+            .daprd()?
+            .flag("dapr-block-shutdown-duration", "0s")
+            .start()
+            .await?;
+        assert_eq!(daprd.process.stop().await?.code(), Some(0));
+        let told = messages(&daprd.process);
+        for text in [
+            "Blocking graceful shutdown for 0s or until app reports unhealthy...",
+            "Block shutdown period expired, entering shutdown...",
+        ] {
+            assert!(told.contains(&text.to_owned()), "{told:#?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_second_signal_ends_a_block_at_once() {
+    isolated!(async {
+        let app = SlowApp::start().await?;
+        let mut daprd = app
+            .daprd()?
+            .flag("dapr-block-shutdown-duration", "1h")
+            .start()
+            .await?;
+        daprd.process.signal(Signal::Terminate).await?;
+        daprd
+            .process
+            .wait_for_line("Blocking graceful shutdown for 1h0m0s")
+            .await?;
+        daprd.process.signal(Signal::Terminate).await?;
+        assert_eq!(daprd.process.exit().await?.code(), Some(1));
+        Ok(())
+    });
+}
+
+#[test]
 fn an_app_that_becomes_unhealthy_ends_the_block() {
     isolated!(async {
         let (sender, health) = tokio::sync::watch::channel(200);

@@ -8,7 +8,7 @@ use outrigger_test_kit::{
 };
 use tokio::net::TcpStream;
 
-use super::messages;
+use super::{in_shell, messages};
 
 fn ports(daprd: &Daprd) -> [u16; 4] {
     [
@@ -225,6 +225,25 @@ fn a_certificate_of_an_unknown_authority_is_not_accepted() {
                 .await?
                 .contains("dapr_sentry_cert_sign_request_received_total")
         );
+        Ok(())
+    });
+}
+
+#[test]
+fn as_many_connections_are_allowed_as_the_system_allows() {
+    isolated!(async {
+        let daprd = in_shell("ulimit -Sn 64; ulimit -Hn 5000; exec \"$0\" \"$@\"")?
+            .args([
+                "daprd",
+                "--app-id=a",
+                "--dapr-internal-grpc-listen-address=127.0.0.1",
+            ])
+            .start()?;
+        daprd.wait_for_line("dapr initialized. Status: Running.").await?;
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", daprd.id()))?;
+        let line = limits.lines().find(|line| line.starts_with("Max open files"));
+        let words: Vec<_> = line.unwrap_or_default().split_whitespace().collect();
+        assert_eq!(words[3..5], ["5000", "5000"], "soft and hard");
         Ok(())
     });
 }
