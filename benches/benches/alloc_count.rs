@@ -145,11 +145,11 @@ impl Meter for Counter {
 }
 
 impl Counter {
-    /// The text of the record: a line a row, with the count rounded up.
+    /// The text of the record: a line a row, with the count rounded: what happens now and then does not count.
     fn record(&self) -> String {
         let lines = self.rows.iter();
         lines
-            .map(|row| format!("{:3} {}\n", row.blocks.ceil(), row.name))
+            .map(|row| format!("{:3} {}\n", row.blocks.round(), row.name))
             .collect()
     }
 
@@ -161,7 +161,7 @@ impl Counter {
             .filter_map(|(count, name)| Some((name, count.parse().ok()?)))
             .collect();
         let excess = |row: &Row| match record.get(row.name.as_str()) {
-            Some(limit) if row.blocks <= *limit => None,
+            Some(limit) if row.blocks.round() <= *limit => None,
             Some(limit) => Some(format!(
                 "{} allocates {} times, recorded is {limit}",
                 row.name, row.blocks
