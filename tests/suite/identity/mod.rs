@@ -13,3 +13,4 @@ mod rotation;
 mod sentry_tls;
 mod signing;
 mod tokens;
+mod workload_tokens;

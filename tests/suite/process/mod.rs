@@ -1,5 +1,6 @@
 //! The programs as processes: options, logs, signals, files, ports.
 
+mod block;
 mod configuration;
 mod dispatch;
 mod listeners;
@@ -8,6 +9,7 @@ mod options;
 mod resources;
 mod restart;
 mod shutdown;
+mod slow_app;
 mod startup;
 mod validation;
 

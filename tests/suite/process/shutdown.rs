@@ -3,64 +3,15 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use http::HeaderMap;
-use outrigger_test_kit::http::{HttpConnection, Piece, PieceSender};
+use outrigger_test_kit::http::{HttpConnection, Piece};
 use outrigger_test_kit::tls::client_config;
-use outrigger_test_kit::{
-    Daprd, DaprdBuilder, GrpcClient, HttpApp, HttpRequest, HttpResponse, Result, Sentry, Signal, isolated,
-    until,
-};
+use outrigger_test_kit::{Daprd, GrpcClient, HttpRequest, Result, Sentry, Signal, isolated, until};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::messages;
-
-/// An app whose answer to `/slow` is held back until the test lets it go.
-struct SlowApp {
-    app: HttpApp,
-    answers: mpsc::Receiver<PieceSender>,
-}
-
-// === impl SlowApp ===
-
-impl SlowApp {
-    async fn start() -> Result<Self> {
-        let (sender, answers) = mpsc::channel(8);
-        let app = HttpApp::start(move |request: HttpRequest| {
-            let sender = sender.clone();
-            async move {
-                if request.path() != "/slow" {
-                    return HttpResponse::ok("quick");
-                }
-                let (response, pieces) = HttpResponse::stream(200);
-                sender.send(pieces).await.expect("the test waits for it");
-                response
-            }
-        })
-        .await?;
-        Ok(Self { app, answers })
-    }
-
-    fn daprd(&self) -> Result<DaprdBuilder> {
-        Ok(Daprd::builder("a")?.app("http", self.app.port()))
-    }
-
-    /// Sends a call of `/slow` and waits until the app has it; returns where its answer is put.
-    async fn call(&mut self, daprd: &Daprd) -> Result<(HttpConnection, PieceSender)> {
-        let mut connection = HttpConnection::open(daprd.http_port).await?;
-        connection
-            .send_head(&HttpRequest::new("GET", "/v1.0/invoke/a/method/slow"))
-            .await?;
-        let pieces = self.answers.recv().await.context("the app has ended")?;
-        // The head of an answer may wait for its first bytes.
-        pieces.send(Piece::Data("begin".into())).await?;
-        assert_eq!(connection.reply_head().await?.status, 200);
-        assert_eq!(connection.piece().await?.unwrap_or_default(), "begin");
-        Ok((connection, pieces))
-    }
-}
+use super::slow_app::SlowApp;
 
 /// The greeting of an HTTP/2 client without settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
@@ -246,123 +197,6 @@ fn a_forced_shutdown_does_not_wait() {
                 Some("Force shutdown requested, exiting immediately without graceful shutdown")
             );
         }
-        Ok(())
-    });
-}
-
-#[test]
-fn a_block_duration_keeps_everything_running_until_it_is_over() {
-    isolated!(async {
-        let app = SlowApp::start().await?;
-        let mut daprd = app
-            .daprd()?
-            .flag("dapr-block-shutdown-duration", "2s")
-            .start()
-            .await?;
-        let begun = Instant::now();
-        daprd.process.signal(Signal::Terminate).await?;
-        daprd
-            .process
-            .wait_for_line("msg=\"Blocking graceful shutdown for 2s or until app reports unhealthy...\"")
-            .await?;
-        assert_eq!(daprd.invoke("a", "quick").await?.text(), "quick");
-        assert_eq!(daprd.get("/v1.0/healthz").await?.status, 204);
-        assert_eq!(daprd.process.exit().await?.code(), Some(0));
-        assert!(begun.elapsed() >= Duration::from_secs(2));
-        let told = messages(&daprd.process);
-        assert!(told.contains(&"Block shutdown period expired, entering shutdown...".to_owned()));
-        Ok(())
-    });
-}
-
-#[test]
-fn a_block_duration_of_nothing_is_still_one() {
-    isolated!(async {
-        let app = SlowApp::start().await?;
-        let mut daprd = app
-            .daprd()?
-            .flag("dapr-block-shutdown-duration", "0s")
-            .start()
-            .await?;
-        assert_eq!(daprd.process.stop().await?.code(), Some(0));
-        let told = messages(&daprd.process);
-        for text in [
-            "Blocking graceful shutdown for 0s or until app reports unhealthy...",
-            "Block shutdown period expired, entering shutdown...",
-        ] {
-            assert!(told.contains(&text.to_owned()), "{told:#?}");
-        }
-        Ok(())
-    });
-}
-
-#[test]
-fn a_second_signal_ends_a_block_at_once() {
-    isolated!(async {
-        let app = SlowApp::start().await?;
-        let mut daprd = app
-            .daprd()?
-            .flag("dapr-block-shutdown-duration", "1h")
-            .start()
-            .await?;
-        daprd.process.signal(Signal::Terminate).await?;
-        daprd
-            .process
-            .wait_for_line("Blocking graceful shutdown for 1h0m0s")
-            .await?;
-        daprd.process.signal(Signal::Terminate).await?;
-        assert_eq!(daprd.process.exit().await?.code(), Some(1));
-        Ok(())
-    });
-}
-
-#[test]
-fn an_app_that_becomes_unhealthy_ends_the_block() {
-    isolated!(async {
-        let (sender, health) = tokio::sync::watch::channel(200);
-        let app = HttpApp::start(move |_| {
-            let status = *health.borrow();
-            async move { HttpResponse::new(status, "") }
-        })
-        .await?;
-        let mut daprd = Daprd::builder("a")?
-            .app("http", app.port())
-            .flag("enable-app-health-check", true)
-            .flag("app-health-probe-interval", 1)
-            .flag("app-health-threshold", 1)
-            .flag("dapr-block-shutdown-duration", "3m")
-            .start()
-            .await?;
-        daprd.process.wait_for_line("App entered healthy status").await?;
-        daprd.process.signal(Signal::Terminate).await?;
-        daprd
-            .process
-            .wait_for_line("msg=\"Blocking graceful shutdown for 3m0s or until app reports unhealthy...\"")
-            .await?;
-        sender.send(500)?;
-        daprd
-            .process
-            .wait_for_line("msg=\"App reported unhealthy, entering shutdown...\"")
-            .await?;
-        assert_eq!(daprd.process.exit().await?.code(), Some(0));
-        Ok(())
-    });
-}
-
-#[test]
-fn an_app_that_was_never_healthy_does_not_block() {
-    isolated!(async {
-        let mut daprd = Daprd::builder("a")?
-            .app("http", outrigger_test_kit::free_port()?)
-            .flag("dapr-block-shutdown-duration", "1h")
-            .spawn()?;
-        daprd.process.wait_for_line("waiting on port").await?;
-        daprd.process.signal(Signal::Terminate).await?;
-        daprd
-            .process
-            .wait_for_line("msg=\"App reported unhealthy, entering shutdown...\"")
-            .await?;
-        assert_eq!(daprd.process.exit().await?.code(), Some(0));
         Ok(())
     });
 }
