@@ -6,18 +6,25 @@
 //!
 //! When the sidecar stops, HTTP/1 connections end with their last answer. Those of HTTP/2 are told, and end when the
 //! client has heard it; a client that does not listen is left as soon as none of its requests runs.
+//!
+//! A connection that ends while its client is still sending would take the answer with it: the system resets what is
+//! closed with bytes unread, and a client that is reset may never read the answer. Such a connection says that it has
+//! said all, and listens for half a second more. (RFC 9112, section 9.6.)
 
+use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use outrigger_svc::{Body, BoxError};
+use outrigger_svc::{Body, BoxError, DrainSignal};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 /// Whether a connection has made its first request, and how many it is making.
 #[derive(Clone, Debug, Default)]
@@ -41,18 +48,24 @@ struct Answered {
     _running: Running,
 }
 
-/// A connection that notices an HTTP/2 preface.
+/// A connection that notices an HTTP/2 preface, and that hears its client out before it is closed.
 #[derive(Debug)]
 pub(crate) struct Watched<T> {
     inner: T,
     opened: Opened,
     first_read: bool,
+    stop: DrainSignal,
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 /// Time until the first request must have been read.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Time that an HTTP/2 client has to hear that the connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Time that a client has to finish sending when everything has been said to it.
+const LINGER: Duration = Duration::from_millis(500);
+/// Bytes that are thrown away at a time.
+const DISCARD: usize = 8192;
 
 // === impl Opened ===
 
@@ -155,13 +168,34 @@ impl HttpBody for Answered {
 // === impl Watched ===
 
 impl<T> Watched<T> {
-    /// Watches the first bytes of `inner`.
-    pub(crate) fn new(inner: T, opened: Opened) -> Self {
+    /// Watches the first bytes of `inner`; once `stop` is given, its end does not linger.
+    pub(crate) fn new(inner: T, opened: Opened, stop: DrainSignal) -> Self {
         Self {
             inner,
             opened,
             first_read: false,
+            stop,
+            lingering: None,
         }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Watched<T> {
+    /// Throws away what comes, until the client ends or has had its time.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut discarded = [MaybeUninit::uninit(); DISCARD];
+        let patience = self
+            .lingering
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        while !self.stop.is_stopping() && patience.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::uninit(&mut discarded);
+            let outcome = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf));
+            // A client that breaks off has ended, too.
+            if outcome.is_err() || buf.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -183,7 +217,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
@@ -205,15 +239,47 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+        }
+        self.poll_linger(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use outrigger_svc::Drain;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_ends_hears_its_client_out_for_half_a_second() {
+        let drain = Drain::new();
+        let watched = |server| Watched::new(server, Opened::default(), drain.signal());
+        let begun = tokio::time::Instant::now();
+
+        let (mut client, server) = tokio::io::duplex(64);
+        let talk = async {
+            client.write_all(&[b'x'; 100_000]).await.unwrap();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            drop(client);
+        };
+        let mut server = watched(server);
+        let (outcome, ()) = tokio::join!(server.shutdown(), talk);
+        outcome.unwrap();
+        assert!(begun.elapsed().is_zero(), "the client has ended");
+
+        let (_client, server) = tokio::io::duplex(64);
+        watched(server).shutdown().await.unwrap();
+        assert_eq!(begun.elapsed(), LINGER, "the client goes on");
+
+        let (_client, server) = tokio::io::duplex(64);
+        drain.run(None).await;
+        watched(server).shutdown().await.unwrap();
+        assert_eq!(begun.elapsed(), LINGER, "the sidecar stops");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_connection_is_overdue_after_ten_seconds() {
@@ -258,7 +324,7 @@ mod tests {
         for (bytes, expected) in [(&b"PRI * HTTP/2.0"[..], true), (b"GET / HT", false)] {
             let (mut client, server) = tokio::io::duplex(64);
             let opened = Opened::default();
-            let mut server = Watched::new(server, opened.clone());
+            let mut server = Watched::new(server, opened.clone(), Drain::new().signal());
             client.write_all(bytes).await.unwrap();
             let mut first = [0; 64];
             assert!(server.read(&mut first).await.unwrap() > 0);

@@ -107,7 +107,7 @@ impl AsyncServe<HttpService> for ServeHttp {
                 upgrade,
                 opened: opened.clone(),
             };
-            let connection = TokioIo::new(Watched::new(connection, opened.clone()));
+            let connection = TokioIo::new(Watched::new(connection, opened.clone(), drain.clone()));
             let outcome = if h2c {
                 let connection = builder.serve_connection_with_upgrades(connection, answer);
                 drive(
