@@ -7,6 +7,7 @@
 //!   http, grpc                    raw clients: headers in the case they have, frames as they are
 //!   Collector                     spans that a sidecar exported
 //!   Authority                     certificates, right and wrong ones
+//!   FaultProxy                    a network that misbehaves at command
 //! ```
 //!
 //! **Waiting.** Nothing here sleeps for a fixed time; [`until`] asks again and again until a
@@ -27,6 +28,7 @@ pub mod certificates;
 mod cluster;
 mod daprd;
 mod directory;
+mod fault;
 pub mod grpc;
 pub mod http;
 pub mod namespace;
@@ -43,6 +45,7 @@ pub use certificates::{Authority, Certificate, Leaf};
 pub use cluster::{Cluster, ClusterBuilder, Member};
 pub use daprd::{Daprd, DaprdBuilder};
 pub use directory::Directory;
+pub use fault::{Direction, Fault, FaultProxy};
 pub use grpc::{GrpcAnswer, GrpcApp, GrpcCall, GrpcClient, GrpcReply};
 pub use http::{HttpApp, HttpReply, HttpRequest, HttpResponse};
 pub use otlp::{Collector, SpanRecord};
