@@ -80,9 +80,10 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
 
 /// Runs, and runs again after each SIGHUP, until something ends it.
 async fn live(settings: &Settings, host: &Host, workers: &Arc<Workers>, mut signals: Signals) -> ExitCode {
+    let catalogue = outrigger_components::catalogue();
     loop {
         let stop = Stop::new();
-        let mut run = std::pin::pin!(outrigger_proxy::run(settings, host, workers, &stop));
+        let mut run = std::pin::pin!(outrigger_proxy::run(settings, host, workers, &stop, &catalogue));
         let mut told = false;
         let outcome = loop {
             let request = tokio::select! {

@@ -11,12 +11,14 @@
 //! | [`internal`] | calls that come from other sidecars |
 //! | [`passthrough`] | gRPC calls that are not ours, frame by frame |
 //! | [`app`] | the channel to the own app, and its health |
+//! | [`components`] | what resources have made of the catalogue |
 //! | [`sidecar`] | one run from start to the end of the drain |
 
 mod app;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench_support;
+mod components;
 mod grpc_api;
 mod h2c;
 mod health;

@@ -32,7 +32,7 @@ pub(crate) fn api_http(rt: &Runtime, worker: &WorkerParts) -> HttpService {
     stack(Routes::new(rt.api_routes(worker))) // path → operation → answer; what fits no route is invocation
         .push(Rescue::layer(rt.metrics.clone())) // the only place where an error becomes a response
         .push(LogCalls::layer(rt.api_logging, rt.api_router()))
-        .push(UserMiddleware::layer(rt.http_chain.clone())) // httpPipeline of the Configuration
+        .push(UserMiddleware::layer(rt.http_handlers.clone())) // httpPipeline of the Configuration
         .push(RequireToken::layer(rt.api_token.clone()))
         .push(Cors::layer(rt.allowed_origins.clone())) // preflights carry no token
         .push(Measure::layer(rt.http_metrics()))

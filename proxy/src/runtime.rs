@@ -10,9 +10,10 @@ use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::{TraceContext, Tracer};
 
 use crate::app::{AppChannel, GrpcApp};
+use crate::components::Handlers;
 use crate::grpc_api::{Backend, GrpcSettings, Shutdown};
 use crate::health::Health;
-use crate::http_api::{AllowedOrigins, ApiLogging, Chain, RouteParts, Router, ShutdownHook, ShutdownKind};
+use crate::http_api::{AllowedOrigins, ApiLogging, RouteParts, Router, ShutdownHook, ShutdownKind};
 use crate::internal::InternalParts;
 use crate::invoke::{HttpInvoke, Invoker, InvokerParts, TargetId};
 use crate::metadata::MetadataStore;
@@ -33,7 +34,7 @@ pub(crate) struct Runtime {
     pub(crate) api_logging: Option<ApiLogging>,
     pub(crate) allowed_origins: Option<AllowedOrigins>,
     pub(crate) max_body: Option<u64>,
-    pub(crate) http_chain: Chain,
+    pub(crate) http_handlers: Handlers,
     pub(crate) routers: Routers,
     pub(crate) grpc: GrpcSettings,
     pub(crate) invoker: InvokerParts,

@@ -32,7 +32,7 @@ const RULES: &[Rule] = &[
     rule(1, "config", &["base/kit"]),
     rule(2, "identity", &["api", "base/kit", "base/svc", "base/telemetry", "config"]),
     rule(2, "base/resilience", &["base/error", "base/kit", "base/svc", "base/telemetry", "config"]),
-    rule(2, "components/core", &["base/error", "base/kit", "config"]),
+    rule(2, "components/core", &["base/error", "base/kit", "base/svc", "config"]),
     rule(3, "base/kube", &["base/kit", "config", "identity"]),
     rule(3, "control/store", &["base/error", "base/kit", "base/telemetry", "config"]),
     rule(3, "resolver", &["base/kit", "base/svc", "base/telemetry", "components/core", "config", "identity"]),

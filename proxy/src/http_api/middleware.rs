@@ -12,33 +12,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arc_swap::ArcSwap;
+use http::StatusCode;
 use outrigger_svc::{BoxFuture, Layer, Response, Service, layer_fn};
 use pin_project::pin_project;
 
 use super::Call;
-
-/// One handler of a chain: it may answer, or hand the call on and change the answer.
-pub(crate) trait HttpMiddleware: fmt::Debug + Send + Sync + 'static {
-    /// Handles one call; `next` is the rest of the chain.
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Response>;
-}
-
-/// The handlers of a pipeline, the outermost first. Swapping them concerns the next request.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Chain(Arc<ArcSwap<Vec<Arc<dyn HttpMiddleware>>>>);
-
-/// What comes after a handler.
-pub(crate) struct Next<'a> {
-    handlers: &'a [Arc<dyn HttpMiddleware>],
-    last: Box<dyn FnOnce(Call) -> BoxFuture<'a, Response> + Send + 'a>,
-}
+use super::reply::text;
+use super::rescue::answer;
+use crate::components::Handlers;
 
 /// Runs the user's chain before what is inside.
 #[derive(Clone, Debug)]
 pub(crate) struct UserMiddleware<S> {
     inner: S,
-    chain: Arc<Chain>,
+    handlers: Arc<Handlers>,
 }
 
 /// The answer of [`UserMiddleware`].
@@ -50,59 +37,16 @@ pub(crate) enum MiddlewareFuture<F> {
     Chained(BoxFuture<'static, Response>),
 }
 
-// === impl Chain ===
-
-impl Chain {
-    /// Replaces the handlers; requests in flight keep theirs.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "called when middleware components are loaded")
-    )]
-    pub(crate) fn replace(&self, handlers: Vec<Arc<dyn HttpMiddleware>>) {
-        self.0.store(Arc::new(handlers));
-    }
-}
-
-// === impl Next ===
-
-impl<'a> Next<'a> {
-    /// Runs the rest of the chain.
-    pub(crate) async fn run(self, call: Call) -> Response {
-        match self.handlers.split_first() {
-            None => (self.last)(call).await,
-            Some((first, handlers)) => {
-                first
-                    .call(
-                        call,
-                        Next {
-                            handlers,
-                            last: self.last,
-                        },
-                    )
-                    .await
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Next<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Next")
-            .field("handlers", &self.handlers)
-            .finish_non_exhaustive()
-    }
-}
-
 // === impl UserMiddleware ===
 
 impl<S> UserMiddleware<S> {
     /// The layer.
-    pub(crate) fn layer(chain: Chain) -> impl Layer<S, Service = Self> + Clone {
+    pub(crate) fn layer(handlers: Handlers) -> impl Layer<S, Service = Self> + Clone {
         // The stack is copied for every request: its counts must be the worker's own.
-        let chain = Arc::new(chain);
+        let handlers = Arc::new(handlers);
         layer_fn(move |inner| Self {
             inner,
-            chain: Arc::clone(&chain),
+            handlers: Arc::clone(&handlers),
         })
     }
 }
@@ -121,28 +65,26 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        let handlers = self.chain.0.load();
-        if handlers.is_empty() {
+        let Some(chain) = self.handlers.chain() else {
             return MiddlewareFuture::Direct(self.inner.call(call));
-        }
-        let handlers = Arc::clone(&handlers);
+        };
         // The ready instance goes with the call, its clone stays.
         let waiting = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, waiting);
         call.pin_route();
-        let inner = Box::pin(async move {
-            let last = Box::new(move |call| {
-                let answer = ready.call(call);
-                Box::pin(async { answer.await.unwrap_or_else(|never| match never {}) }) as BoxFuture<'_, _>
-            });
-            Next {
-                handlers: &handlers,
-                last,
-            }
-            .run(call)
-            .await
-        });
-        MiddlewareFuture::Chained(inner)
+        MiddlewareFuture::Chained(Box::pin(async move {
+            let mut request = std::mem::take(&mut call.request);
+            // Handlers may ask who called.
+            request.extensions_mut().insert(call.context.clone());
+            let inside = async move |request| {
+                call.request = request;
+                Ok(ready.call(call).await.unwrap_or_else(|never| match never {}))
+            };
+            chain.run(request, inside).await.unwrap_or_else(|error| {
+                tracing::error!(target: "dapr.runtime.http", "an HTTP middleware failed: {error}");
+                answer(&text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
+            })
+        }))
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) use cors::{AllowedOrigins, Cors};
 pub(crate) use limit::BodyLimit;
 pub(crate) use log::{ApiLogging, LogCalls};
 pub(crate) use measure::Measure;
-pub(crate) use middleware::{Chain, UserMiddleware};
+pub(crate) use middleware::UserMiddleware;
 pub(crate) use open::Open;
 pub(crate) use rescue::Rescue;
 pub(crate) use router::{Port, Router};

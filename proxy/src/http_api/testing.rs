@@ -11,9 +11,10 @@ use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::Tracer;
 
 use super::{
-    AllowedOrigins, ApiLogging, ApiRules, BodyLimit, Chain, Cors, LogCalls, Measure, Open, Port,
-    RequireToken, Rescue, RouteParts, Router, Routes, ShutdownHook, ShutdownKind, Trace, UserMiddleware,
+    AllowedOrigins, ApiLogging, ApiRules, BodyLimit, Cors, LogCalls, Measure, Open, Port, RequireToken,
+    Rescue, RouteParts, Router, Routes, ShutdownHook, ShutdownKind, Trace, UserMiddleware,
 };
+use crate::components::Handlers;
 use crate::health::Health;
 use crate::invoke::{HttpInvoke, Invoker};
 use crate::metadata::{MetadataStore, SidecarMetadata};
@@ -30,7 +31,7 @@ pub(crate) struct Api {
     pub(crate) limit: Option<u64>,
     pub(crate) logging: Option<ApiLogging>,
     pub(crate) rules: ApiRules,
-    pub(crate) chain: Chain,
+    pub(crate) handlers: Handlers,
     pub(crate) port: Port,
     pub(crate) invoker: Option<Invoker>,
 }
@@ -64,7 +65,7 @@ impl Api {
             limit: None,
             logging: None,
             rules: ApiRules::default(),
-            chain: Chain::default(),
+            handlers: Handlers::default(),
             port: Port::Api,
             invoker,
         }
@@ -91,7 +92,7 @@ impl Api {
         stack(Routes::new(parts))
             .push(Rescue::layer(self.metrics.clone()))
             .push(LogCalls::layer(self.logging, router))
-            .push(UserMiddleware::layer(self.chain.clone()))
+            .push(UserMiddleware::layer(self.handlers.clone()))
             .push(RequireToken::layer(self.token.map(Arc::from)))
             .push(Cors::layer(AllowedOrigins::parse(self.origins)))
             .push(Measure::layer(metrics))

@@ -1,15 +1,15 @@
 use std::sync::{Arc, Mutex};
 
 use http::HeaderValue;
-use outrigger_svc::{Body, BoxFuture, Response};
+use outrigger_component::{Chain, HttpMiddleware, Next};
+use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response};
 use outrigger_telemetry::log::{LogSettings, Logger};
 use outrigger_telemetry::metrics::{Metrics, MetricsSettings};
 use outrigger_telemetry::trace::Tracer;
 
-use super::middleware::{HttpMiddleware, Next};
 use super::rules::ApiRule;
 use super::testing::Api;
-use super::{ApiLogging, ApiRules, Call, Port, ShutdownKind};
+use super::{ApiLogging, ApiRules, Port, ShutdownKind};
 use crate::app::testing::streamed;
 use crate::invoke::testing::invoker;
 
@@ -479,20 +479,20 @@ async fn calls_are_logged_as_the_settings_say() {
 struct Mark(&'static str, Arc<Mutex<Vec<String>>>);
 
 impl HttpMiddleware for Mark {
-    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Response> {
+    fn call<'a>(&'a self, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Result<Response, BoxError>> {
         Box::pin(async move {
             self.1
                 .lock()
                 .unwrap()
-                .push(format!("> {} {}", self.0, call.request.uri().path()));
-            assert!(!call.request.headers().contains_key("dapr-api-token"));
-            *call.request.uri_mut() = "/v1.0/invoke/nobody/method/x".parse().unwrap();
-            let mut response = next.run(call).await;
+                .push(format!("> {} {}", self.0, request.uri().path()));
+            assert!(!request.headers().contains_key("dapr-api-token"));
+            *request.uri_mut() = "/v1.0/invoke/nobody/method/x".parse().unwrap();
+            let mut response = next.run(request).await?;
             response
                 .headers_mut()
                 .append("x-mark", HeaderValue::from_static(self.0));
             self.1.lock().unwrap().push(format!("< {}", self.0));
-            response
+            Ok(response)
         })
     }
 }
@@ -505,12 +505,8 @@ async fn the_users_chain_runs_first_to_last_and_cannot_change_the_route() {
     };
     let order = Arc::new(Mutex::new(Vec::new()));
     let handlers: [&'static str; 2] = ["a", "b"];
-    api.chain.replace(
-        handlers
-            .iter()
-            .map(|name| Arc::new(Mark(name, Arc::clone(&order))) as Arc<dyn HttpMiddleware>)
-            .collect(),
-    );
+    let handler = |name| Arc::new(Mark(name, Arc::clone(&order))) as Arc<dyn HttpMiddleware>;
+    api.handlers.replace(Chain::new(handlers.map(handler).to_vec()));
     let token = [("dapr-api-token", "t")];
     let answer = api.call("GET", "/v1.0/metadata", &token, "").await;
     assert_eq!((answer.status, answer.header("x-mark")), (200, Some("a")));
@@ -536,7 +532,7 @@ async fn the_users_chain_runs_first_to_last_and_cannot_change_the_route() {
 #[tokio::test]
 async fn a_layer_that_answers_leaves_what_is_inside_alone() {
     let api = api();
-    api.chain.replace(vec![Arc::new(Refuse)]);
+    api.handlers.replace(Chain::new(vec![Arc::new(Refuse)]));
     assert_eq!(api.get("/v1.0/healthz").await.short(), (418, "no"));
 }
 
@@ -544,11 +540,11 @@ async fn a_layer_that_answers_leaves_what_is_inside_alone() {
 struct Refuse;
 
 impl HttpMiddleware for Refuse {
-    fn call<'a>(&'a self, _: Call, _: Next<'a>) -> BoxFuture<'a, Response> {
+    fn call<'a>(&'a self, _: Request, _: Next<'a>) -> BoxFuture<'a, Result<Response, BoxError>> {
         Box::pin(async {
             let mut response = Response::new(Body::from("no"));
             *response.status_mut() = http::StatusCode::IM_A_TEAPOT;
-            response
+            Ok(response)
         })
     }
 }

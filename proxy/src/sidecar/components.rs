@@ -4,6 +4,7 @@
 //!
 //! Source: specification, components 4 and 5.
 
+use outrigger_component::Catalogue;
 use outrigger_config::resources::{Category, Component, Resource};
 
 use super::{RUNTIME, RunError};
@@ -14,7 +15,7 @@ const PROCESSOR: &str = "dapr.runtime.processor.loops.root";
 ///
 /// # Errors
 /// The first that cannot be loaded and does not say `ignoreErrors`.
-pub(super) fn load(components: &[Component]) -> Result<(), RunError> {
+pub(super) fn load(_catalogue: &Catalogue, components: &[Component]) -> Result<(), RunError> {
     for component in components {
         let Err(error) = create(component) else { continue };
         tracing::error!(target: PROCESSOR, "Failed to init component {}: {error}", component.log_name());

@@ -21,6 +21,7 @@ mod shutdown;
 use std::io;
 use std::sync::Arc;
 
+use outrigger_component::Catalogue;
 use outrigger_config::configuration::{Configuration, ConfigurationError};
 use outrigger_config::daprd::Settings;
 use outrigger_config::env::ProcessEnv;
@@ -80,7 +81,7 @@ pub enum RunError {
 
 const RUNTIME: &str = "dapr.runtime";
 
-/// Runs a sidecar until somebody asks it to stop, and tells who did.
+/// Runs a sidecar until somebody asks it to stop, and tells who did. `catalogue` has the types of components.
 ///
 /// # Errors
 /// If it cannot start, or does not end within its grace period.
@@ -89,6 +90,7 @@ pub async fn run(
     host: &Host,
     workers: &Arc<Workers>,
     stop: &Stop,
+    catalogue: &Catalogue,
 ) -> Result<StopCause, RunError> {
     // Cancelled when all is over, not when the end begins: while the end is blocked and while calls finish, the
     // identity is renewed and the app is probed.
@@ -124,6 +126,7 @@ pub async fn run(
         metadata,
         &observers,
         &identity,
+        catalogue,
     );
     let servers = tokio::select! {
         servers = init => servers?,

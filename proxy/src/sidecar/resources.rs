@@ -1,5 +1,6 @@
 //! Resources that a run is started with.
 
+use outrigger_component::Catalogue;
 use outrigger_config::daprd::Settings;
 use outrigger_config::env::ProcessEnv;
 use outrigger_config::resources::{
@@ -16,13 +17,14 @@ const LOADER: &str = "dapr.runtime.loader.disk";
 /// Loads components, then HTTPEndpoints; what is loaded shows in the metadata.
 pub(super) fn load(
     settings: &Settings,
+    catalogue: &Catalogue,
     network: &AppNetwork,
     metadata: &MetadataStore,
 ) -> Result<Endpoints, RunError> {
     let manifests = Manifests::read(&Disk, &settings.resource_paths)
         .map_err(|error| RunError::Components(error.to_string()))?;
     tracing::info!(target: RUNTIME, "Loading components…");
-    components::load(&selected::<Component>(settings, &manifests)?)?;
+    components::load(catalogue, &selected::<Component>(settings, &manifests)?)?;
     tracing::info!(target: RUNTIME, "Waiting for all outstanding components to be processed…");
     tracing::info!(target: RUNTIME, "All outstanding components processed");
     tracing::info!(target: RUNTIME, "Loading endpoints…");

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use outrigger_component::Catalogue;
 use outrigger_config::configuration::{self, Configuration};
 use outrigger_config::daprd::Settings;
 use outrigger_config::env::{self, Env, ProcessEnv};
@@ -23,10 +24,11 @@ use super::observe::Observers;
 use super::security::Security;
 use super::{RUNTIME, RunError, resources};
 use crate::app::{AppChannel, AppNetwork, AppStatus, Dialer, Gate};
+use crate::components::Handlers;
 use crate::grpc_api::{ApiLog, GrpcRule, GrpcRules, GrpcSettings};
 use crate::health::{Health, Target};
 use crate::host::Host;
-use crate::http_api::{AllowedOrigins, ApiLogging, ApiRule, ApiRules, Chain, Port, Router};
+use crate::http_api::{AllowedOrigins, ApiLogging, ApiRule, ApiRules, Port, Router};
 use crate::invoke::{InvokerParts, Readiness};
 use crate::listen::{AsyncServe, Listeners};
 use crate::metadata::MetadataStore;
@@ -90,6 +92,7 @@ pub(super) async fn start(
     metadata: MetadataStore,
     observers: &Observers,
     security: &Security,
+    catalogue: &Catalogue,
 ) -> Result<Servers, RunError> {
     let targets = Targets {
         grpc: health.target("grpc-api-server"),
@@ -111,7 +114,7 @@ pub(super) async fn start(
         read_buffer_size: settings.read_buffer_size,
         metrics: observers.metrics.clone(),
     };
-    let endpoints = resources::load(settings, &network, &metadata)?;
+    let endpoints = resources::load(settings, catalogue, &network, &metadata)?;
     tracing::warn!(target: "dapr.runtime.scheduler.watchhosts", "No scheduler host addresses provided. Scheduler disabled");
     health.target("scheduler-watch-hosts").ready();
     let app = AppChannel::open(&settings.app, settings.grpc_message_limit(), &network)
@@ -251,7 +254,7 @@ fn runtime(
         api_logging,
         allowed_origins: AllowedOrigins::parse(&settings.allowed_origins),
         max_body: settings.http_body_limit().map(|limit| limit as u64),
-        http_chain: Chain::default(),
+        http_handlers: Handlers::default(),
         routers: Routers {
             api: Arc::new(Router::new(&rules, Port::Api)),
             public: Arc::new(Router::new(&rules, Port::Public)),

@@ -1,0 +1,10 @@
+//! Components that need no server of a vendor: what they do is done in the sidecar, or by plain HTTP.
+
+pub mod middleware;
+
+use outrigger_component::Catalogue;
+
+/// Adds the types of this crate.
+pub fn register(catalogue: &mut Catalogue) {
+    middleware::register(&mut catalogue.http_middleware);
+}

@@ -1,0 +1,17 @@
+//! The components of this build: a feature is a vendor, and [`catalogue`] lists what they bring.
+//!
+//! A type whose feature is off is an unknown type. Features only ever add.
+//!
+//! | Feature | Types |
+//! |---|---|
+//! | always | `middleware.http.uppercase` |
+
+use outrigger_component::Catalogue;
+
+/// Everything that this build can make components of.
+#[must_use]
+pub fn catalogue() -> Catalogue {
+    let mut catalogue = Catalogue::new();
+    outrigger_component_local::register(&mut catalogue);
+    catalogue
+}

@@ -1,0 +1,5 @@
+//! The components that the sidecar has loaded.
+
+mod handlers;
+
+pub(crate) use handlers::Handlers;
