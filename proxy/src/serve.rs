@@ -145,11 +145,24 @@ where
     C: Future<Output = Result<(), E>>,
 {
     let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        outcome = connection.as_mut() => return outcome,
-        () = opened.overdue() => return Ok(()),
-        () = drain.stopping() => graceful_shutdown(connection.as_mut()),
+    let mut stopping = std::pin::pin!(drain.stopping());
+    let mut settled = std::pin::pin!(opened.settled());
+    let mut is_settled = false;
+    // The connection comes first and what is rarely ready last: all of it is asked whenever the connection wakes.
+    loop {
+        tokio::select! {
+            biased;
+            outcome = connection.as_mut() => return outcome,
+            () = stopping.as_mut() => break,
+            is_silent = settled.as_mut(), if !is_settled => {
+                if is_silent {
+                    return Ok(());
+                }
+                is_settled = true;
+            }
+        }
     }
+    graceful_shutdown(connection.as_mut());
     tokio::select! {
         biased;
         outcome = connection => outcome,

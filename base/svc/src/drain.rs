@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::signal::Signal;
 
 /// The owner's side of a drain: starts it and waits for the work to end.
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
     tracker: TaskTracker,
-    stop: CancellationToken,
-    abort: CancellationToken,
+    stop: Signal,
+    abort: Signal,
 }
 
 /// The worker's side of a drain: tells when to stop taking new work and when to give up.
@@ -36,7 +37,7 @@ impl Drain {
     ///
     /// `None` waits without limit. Returns whether everything finished in time.
     pub async fn run(&self, grace: Option<Duration>) -> bool {
-        self.stop.cancel();
+        self.stop.give();
         self.tracker.close();
         let finished = match grace {
             Some(grace) => tokio::time::timeout(grace, self.tracker.wait()).await.is_ok(),
@@ -45,7 +46,7 @@ impl Drain {
                 true
             }
         };
-        self.abort.cancel();
+        self.abort.give();
         finished
     }
 
@@ -61,18 +62,18 @@ impl Drain {
 impl DrainSignal {
     /// Resolves when no new work is to be taken.
     pub async fn stopping(&self) {
-        self.0.stop.cancelled().await;
+        self.0.stop.given().await;
     }
 
     /// Resolves when work in flight is to be dropped.
     pub async fn aborting(&self) {
-        self.0.abort.cancelled().await;
+        self.0.abort.given().await;
     }
 
     /// Whether the drain has started.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.0.stop.is_cancelled()
+        self.0.stop.is_given()
     }
 
     /// Counts `work` as in flight and drops it when the drain aborts.
@@ -80,11 +81,12 @@ impl DrainSignal {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let abort = self.0.abort.clone();
+        let abort = self.0.abort.given();
         self.0.tracker.track_future(async move {
             tokio::select! {
+                biased;
                 () = work => {}
-                () = abort.cancelled() => {}
+                () = abort => {}
             }
         })
     }

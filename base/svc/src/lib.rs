@@ -11,6 +11,7 @@ mod body;
 mod context;
 mod drain;
 mod io;
+mod signal;
 mod stack;
 
 pub use body::{Body, CollectError, collect_limited};

@@ -95,6 +95,7 @@ async fn serve_own<IO: Connection, C: Callee>(io: IO, shared: Arc<Shared<C>>, dr
     let (handle, driver) = Driver::server(io, &settings, move |accepted| Arc::clone(&shared).spawn(accepted));
     let mut driver = pin!(driver);
     tokio::select! {
+        biased;
         () = &mut driver => return,
         () = drain.stopping() => handle.shut_down(),
     }
