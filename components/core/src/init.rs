@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::condition::Condition;
 use crate::http_client::HttpClient;
 use crate::properties::Properties;
 
@@ -24,4 +25,6 @@ pub struct Init {
     pub deadline: Instant,
     /// The way to servers outside.
     pub http: HttpClient,
+    /// Where the component says how it does.
+    pub condition: Condition,
 }

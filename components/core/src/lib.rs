@@ -15,11 +15,13 @@ pub mod http_middleware;
 pub mod name_resolution;
 
 mod catalogue;
+mod condition;
 mod init;
 mod properties;
 mod registry;
 
 pub use catalogue::Catalogue;
+pub use condition::Condition;
 pub use http_client::{FetchError, HttpClient, SendHttp};
 pub use http_middleware::{Chain, HttpMiddleware, Next};
 pub use init::Init;

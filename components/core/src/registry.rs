@@ -117,6 +117,15 @@ impl<C: ?Sized, I> Default for Registry<C, I> {
     }
 }
 
+impl<C: ?Sized, I> Clone for Registry<C, I> {
+    fn clone(&self) -> Self {
+        Self {
+            makers: self.makers.clone(),
+            versions: self.versions.clone(),
+        }
+    }
+}
+
 impl<C: ?Sized, I> fmt::Debug for Registry<C, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.kinds()).finish()

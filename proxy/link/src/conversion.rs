@@ -293,6 +293,21 @@ fn http_name(name: &[u8], listed: &Tokens) -> Option<HeaderName> {
     }
 }
 
+/// Removes from an answer what concerns its connection only, and its length, which the next hop tells itself.
+pub fn remove_transport_headers(headers: &mut HeaderMap) {
+    let listed = headers.get_all(http::header::CONNECTION);
+    let listed = Tokens::of(listed.iter().map(HeaderValue::as_bytes));
+    let is_transport = |name: &str| name == "content-length" || is_hop_by_hop(name) || listed.contain(name);
+    let names: Vec<_> = headers
+        .keys()
+        .filter(|name| is_transport(name.as_str()))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
 /// The names that sidecars add to every call, made without allocating; none for others.
 fn added_name(name: &[u8]) -> Option<HeaderName> {
     match name {

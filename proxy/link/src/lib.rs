@@ -34,7 +34,7 @@ mod transport;
 pub mod worker;
 
 pub use client::Link;
-pub use conversion::PERMANENT_HEADERS;
+pub use conversion::{PERMANENT_HEADERS, remove_transport_headers};
 pub use invocation::{HttpExtension, Invocation, Reply, ReplyStatus, Verb};
 pub use metadata::Metadata;
 pub use peers::{PeerAddress, Peers, Retries, Security, TcpConnect};

@@ -38,6 +38,8 @@ pub(crate) enum HttpVersion {
 pub(crate) enum AnswerBody {
     Http1(PooledBody),
     Http2(Incoming),
+    /// The user's handlers have had it in their hands.
+    Handled(Body),
 }
 
 #[derive(Debug)]
@@ -122,6 +124,7 @@ impl HttpBody for AnswerBody {
         let polled = match self.get_mut() {
             Self::Http1(body) => Pin::new(body).poll_frame(cx),
             Self::Http2(body) => Pin::new(body).poll_frame(cx),
+            Self::Handled(body) => return Pin::new(body).poll_frame(cx),
         };
         polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
     }
@@ -130,6 +133,7 @@ impl HttpBody for AnswerBody {
         match self {
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
+            Self::Handled(body) => body.is_end_stream(),
         }
     }
 
@@ -137,6 +141,7 @@ impl HttpBody for AnswerBody {
         match self {
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
+            Self::Handled(body) => body.size_hint(),
         }
     }
 }

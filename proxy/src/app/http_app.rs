@@ -20,8 +20,10 @@ use tokio::time::Instant;
 use super::base::Base;
 use super::client::{AnswerBody, Client};
 use super::gate::{Gate, Slot};
+use super::handlers::through;
 use super::request::{Prepared, set_token};
-use super::send_error::RequestError;
+use super::send_error::{RequestError, SendError};
+use crate::components::Handlers;
 
 /// One worker's way to an app that speaks HTTP.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ struct Shared {
     gate: Gate,
     api_token: Option<HeaderValue>,
     metrics: Metrics,
+    handlers: Handlers,
 }
 
 /// A body that keeps its place among the calls in flight until it has been read.
@@ -52,6 +55,7 @@ impl HttpApp {
         gate: Gate,
         api_token: Option<HeaderValue>,
         metrics: Metrics,
+        handlers: Handlers,
         client: Client,
     ) -> Self {
         Self {
@@ -60,6 +64,7 @@ impl HttpApp {
                 gate,
                 api_token,
                 metrics,
+                handlers,
             }),
             client,
         }
@@ -83,6 +88,7 @@ impl HttpApp {
             gate,
             api_token,
             metrics,
+            handlers,
         } = &*self.shared;
         let slot = gate.enter().await?;
         let prepared = Prepared::new(base, call, trace, &[]).await?;
@@ -94,7 +100,7 @@ impl HttpApp {
         set_token(request.headers_mut(), api_token.as_ref());
         let method = request.method().clone();
         let began = Instant::now();
-        let outcome = self.client.send(request).await;
+        let outcome = through(handlers, request, |request| self.client.send(request)).await;
         let (status, received) = match &outcome {
             Ok(response) => (response.status().as_u16(), content_length(response.headers())),
             Err(_) => (500, 0),
@@ -124,7 +130,11 @@ impl HttpApp {
         let _slot = self.shared.gate.wait().await;
         set_token(&mut headers, self.shared.api_token.as_ref());
         let began = Instant::now();
-        let outcome = self.get(&format!("/{path}"), headers).await;
+        let request = get(&format!("/{path}"), headers);
+        let outcome = through(&self.shared.handlers, request, |request| {
+            self.client.send(request)
+        })
+        .await;
         let (status, received) = match &outcome {
             Ok(response) => (response.status().as_u16(), content_length(response.headers())),
             Err(_) => (500, 0),
@@ -133,10 +143,10 @@ impl HttpApp {
             .metrics
             .http_client()
             .record("GET", path, status, 0, received, began.elapsed());
-        outcome.map_err(|error| error.to_string())
+        outcome.map_err(|source| self.failed(&format!("/{path}"), source).to_string())
     }
 
-    /// Sends a `GET` past the gate.
+    /// Sends a `GET` past the gate and the user's handlers.
     ///
     /// # Errors
     /// The failure in Go's words.
@@ -145,15 +155,24 @@ impl HttpApp {
         path: &str,
         headers: HeaderMap,
     ) -> Result<http::Response<AnswerBody>, RequestError> {
-        let mut request = http::Request::new(Body::empty());
-        *request.uri_mut() = path.parse().unwrap_or_default();
-        *request.headers_mut() = headers;
-        self.client.send(request).await.map_err(|source| RequestError {
+        let outcome = self.client.send(get(path, headers)).await;
+        outcome.map_err(|source| self.failed(path, source))
+    }
+
+    fn failed(&self, path: &str, source: SendError) -> RequestError {
+        RequestError {
             method: Method::GET,
             url: Prepared::url(&self.shared.base, path, ""),
             source,
-        })
+        }
     }
+}
+
+fn get(path: &str, headers: HeaderMap) -> http::Request<Body> {
+    let mut request = http::Request::new(Body::empty());
+    *request.uri_mut() = path.parse().unwrap_or_default();
+    *request.headers_mut() = headers;
+    request
 }
 
 /// What an answer is to the caller; `slot` is kept until the body has been read.

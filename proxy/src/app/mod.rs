@@ -15,6 +15,7 @@ pub(crate) mod dial;
 mod gate;
 mod grpc;
 mod h2c;
+pub(crate) mod handlers;
 pub(crate) mod http_app;
 pub(crate) mod pool;
 mod probe;
@@ -46,6 +47,7 @@ use self::base::Base;
 use self::client::{AnswerBody, Client, HttpVersion};
 use self::http_app::HttpApp;
 use self::pool::PoolSettings;
+use crate::components::Handlers;
 
 pub(crate) use self::config::load_app_config;
 pub(crate) use self::dial::{Dialer, Origin};
@@ -76,6 +78,8 @@ pub(crate) struct AppNetwork {
     pub(crate) read_buffer_size: usize,
     /// Metrics of calls to the app.
     pub(crate) metrics: Metrics,
+    /// The user's handlers around calls to the app and to servers outside.
+    pub(crate) handlers: Handlers,
 }
 
 /// The probe of an app that speaks HTTP: `GET` of a path, good if the answer is 2xx.
@@ -145,7 +149,8 @@ impl AppChannel {
                     HttpVersion::Http1
                 };
                 let client = Client::new(&base, version, dialer, network.pool_settings());
-                Transport::Http(HttpApp::new(base, gate.clone(), token, metrics, client))
+                let handlers = network.handlers.clone();
+                Transport::Http(HttpApp::new(base, gate.clone(), token, metrics, handlers, client))
             }
         };
         Ok(Some(Self(Arc::new(App { gate, transport }))))

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use http::Method;
+use outrigger_svc::BoxError;
 
 use super::dial::{DialError, SystemText};
 
@@ -19,6 +20,8 @@ pub(crate) enum SendError {
     Closed,
     /// Redirects led on and on.
     TooManyRedirects(usize),
+    /// A handler of the user failed, most often at a body.
+    Handler(BoxError),
 }
 
 /// A [`SendError`] with the request that it met: `Get "http://127.0.0.1:3000/x": EOF`.
@@ -45,6 +48,7 @@ impl fmt::Display for SendError {
         match self {
             Self::Dial(error) => fmt::Display::fmt(error, f),
             Self::Closed => f.write_str("http: client is closed"),
+            Self::Handler(error) => fmt::Display::fmt(error, f),
             Self::TooManyRedirects(limit) => write!(f, "stopped after {limit} redirects"),
             Self::Transport(error) => {
                 let system = error
@@ -75,6 +79,7 @@ impl std::error::Error for SendError {
         match self {
             Self::Dial(error) => Some(error),
             Self::Transport(error) => Some(error),
+            Self::Handler(error) => Some(&**error),
             Self::Closed | Self::TooManyRedirects(_) => None,
         }
     }

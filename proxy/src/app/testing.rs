@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 
 use super::dial::Dialer;
 use super::{AppChannel, AppNetwork};
+use crate::components::Handlers;
 
 /// A resolver that knows no name: tests speak to addresses.
 struct NoNames;
@@ -47,6 +48,7 @@ pub(crate) fn network(metrics: Metrics) -> AppNetwork {
         workers: 1,
         read_buffer_size: 4096,
         metrics,
+        handlers: Handlers::default(),
     }
 }
 

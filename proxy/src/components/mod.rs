@@ -1,5 +1,484 @@
-//! The components that the sidecar has loaded.
+//! The components that resources ask for: made one at a time, found by their families, closed at the end.
+//!
+//! ```text
+//! resource ─▶ references ─▶ placeholders ─▶ Family::open ─▶ listed, ready
+//!                 │ a secret store is missing      │ error
+//!                 ▼                                ▼
+//!            parked until it is there       logged (ignoreErrors), or the end of the sidecar
+//! ```
+//!
+//! A family is a row in [`families`]: how its components are made and where callers find them. Everything else,
+//! errors, order, states and reload, is the same for all and stands here.
+//!
+//! Source: specification, components 3, 5 and 6.
 
+mod family;
 mod handlers;
+mod middleware;
+mod outside;
+mod resolve;
+mod state;
 
-pub(crate) use handlers::Handlers;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use outrigger_component::{Catalogue, Condition, HttpClient, Init};
+use outrigger_config::Mode;
+use outrigger_config::configuration::{Configuration, DenyList, Refusal};
+use outrigger_config::daprd::Settings;
+use outrigger_config::env::ProcessEnv;
+use outrigger_config::resources::{Category, Component, Filter, Placeholders, Resource};
+use outrigger_config::{AppId, Namespace};
+use outrigger_telemetry::metrics::Metrics;
+use tokio::time::Instant;
+
+use self::family::{Absent, Failure, Family, Opened};
+use self::middleware::MiddlewareFamily;
+use self::resolve::Resolved;
+use self::state::{State, States};
+use crate::app::AppNetwork;
+use crate::metadata::{self, MetadataStore};
+
+pub(crate) use self::handlers::Handlers;
+pub(crate) use self::middleware::Pipelines;
+
+/// All components of a run. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Components(Arc<Shared>);
+
+/// A component that could not be made, and whose resource does not say that errors are to be ignored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("process component {name} error: {error}")]
+pub(crate) struct ComponentError {
+    name: String,
+    error: String,
+}
+
+struct Shared {
+    families: BTreeMap<&'static str, Box<dyn Family>>,
+    app_id: AppId,
+    namespace: Namespace,
+    mode: Mode,
+    placeholders: Placeholders,
+    denied: DenyList,
+    is_wasm_confined: bool,
+    http: HttpClient,
+    states: Arc<States>,
+    metadata: MetadataStore,
+    metrics: Metrics,
+    /// Held while a component is made: whatever their categories, one follows the other.
+    pending: tokio::sync::Mutex<()>,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    /// In the order in which they were made, references resolved.
+    installed: Vec<(Component, Opened)>,
+    /// What waits, by the store it waits for.
+    parked: BTreeMap<String, Vec<Component>>,
+}
+
+/// Scope of what happens to single components.
+const PROCESSOR: &str = "dapr.runtime.processor.loops.root";
+const RUNTIME: &str = "dapr.runtime";
+#[allow(dead_code, reason = "told when resources are reloaded")]
+const RELOAD: &str = "dapr.runtime.hotreload.reconciler";
+/// How much longer than its time a component gets to say itself that the time is over.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+// === impl Components ===
+
+impl Components {
+    /// No component is loaded yet; `pipelines` are filled as middleware is.
+    pub(crate) fn new(
+        settings: &Settings,
+        configuration: &Configuration,
+        catalogue: &Catalogue,
+        pipelines: Pipelines,
+        network: &AppNetwork,
+        metadata: MetadataStore,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            families: families(configuration, catalogue, pipelines),
+            app_id: settings.app_id.clone(),
+            namespace: settings.namespace.clone(),
+            mode: settings.mode,
+            placeholders: Placeholders::new(
+                &settings.app_id,
+                &settings.namespace,
+                settings.pod_name.as_deref(),
+            ),
+            denied: configuration.denied_components.clone(),
+            is_wasm_confined: configuration.wasm_strict_sandbox,
+            http: outside::client(network),
+            states: Arc::new(States::new(metadata.clone(), network.metrics.clone())),
+            metadata,
+            metrics: network.metrics.clone(),
+            pending: tokio::sync::Mutex::default(),
+            books: Mutex::default(),
+        }))
+    }
+
+    /// Whether the app may load a component by namespace, scopes and the Configuration's list of denied types.
+    pub(crate) fn admits(&self, component: &Component) -> bool {
+        let shared = &self.0;
+        let refusal = shared.denied.refusal(&component.kind, &component.version);
+        if refusal == Some(Refusal::Listed) {
+            tracing::warn!(
+                target: RUNTIME,
+                "component '{}' cannot be loaded because components of type '{}' are not allowed",
+                component.metadata.name,
+                component.log_name()
+            );
+        }
+        refusal.is_none() && Filter::new(&shared.app_id, &shared.namespace).admits(component)
+    }
+
+    /// Makes the components of a start: secret stores first, then the rest, each in the order given.
+    ///
+    /// # Errors
+    /// The first that cannot be made and whose error is not to be ignored.
+    pub(crate) async fn load(&self, components: Vec<Component>) -> Result<(), ComponentError> {
+        let admitted = components.into_iter().filter(|component| self.admits(component));
+        let (stores, others): (Vec<_>, Vec<_>) =
+            admitted.partition(|component| category(component) == Some(Category::SecretStores));
+        for component in stores.into_iter().chain(others) {
+            self.add(component).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes one component; one that needs an absent secret store waits for it.
+    ///
+    /// # Errors
+    /// If it, or one that has waited for it, cannot be made and its error is not to be ignored.
+    pub(crate) async fn add(&self, mut component: Component) -> Result<(), ComponentError> {
+        let resolved = self.resolve(&mut component).await;
+        self.place(component, resolved).await
+    }
+
+    /// A component has changed, or is new: the old one is closed first.
+    ///
+    /// # Errors
+    /// Those of [`add`](Self::add).
+    #[allow(dead_code, reason = "called when resources are reloaded")]
+    pub(crate) async fn update(&self, mut component: Component) -> Result<(), ComponentError> {
+        let log_name = component.log_name();
+        let resolved = self.resolve(&mut component).await;
+        if let Some(installed) = self.installed(&component.metadata.name) {
+            if component.same_as(&installed) {
+                tracing::debug!(target: RELOAD, "Component update skipped: no changes detected: {log_name}");
+                return Ok(());
+            }
+            let (new, old) = (component.metadata.generation, installed.metadata.generation);
+            if new > 0 && new < old {
+                tracing::warn!(
+                    target: RELOAD,
+                    "Ignoring stale Component event for {log_name} (generation {new} < installed {old})"
+                );
+                return Ok(());
+            }
+            tracing::info!(target: RELOAD, "Closing existing Component to reload: {}", installed.log_name());
+            if let Err(error) = self.close(&installed).await {
+                tracing::error!(target: RELOAD, "error closing old component: {error}");
+                return Ok(());
+            }
+        }
+        if !self.admits(&component) {
+            tracing::warn!(target: RELOAD, "Received unauthorized component update, ignored: {log_name}");
+            return Ok(());
+        }
+        tracing::info!(target: RELOAD, "Adding Component for processing: {log_name}");
+        self.place(component, resolved).await?;
+        tracing::info!(target: RELOAD, "Component updated: {log_name}");
+        Ok(())
+    }
+
+    /// A component is no longer wanted: it is closed, if it is there.
+    #[allow(dead_code, reason = "called when resources are reloaded")]
+    pub(crate) async fn delete(&self, name: &str) {
+        {
+            let mut books = self.books();
+            for parked in books.parked.values_mut() {
+                parked.retain(|component| component.metadata.name != name);
+            }
+        }
+        match self.installed(name) {
+            Some(installed) => {
+                if let Err(error) = self.close(&installed).await {
+                    tracing::error!(target: RELOAD, "error closing deleted component: {error}");
+                }
+            }
+            None => self.0.states.leave(name),
+        }
+    }
+
+    /// The component of this name as it was made, references resolved.
+    pub(crate) fn installed(&self, name: &str) -> Option<Component> {
+        let books = self.books();
+        let found = books
+            .installed
+            .iter()
+            .find(|(component, _)| component.metadata.name == name);
+        found.map(|(component, _)| component.clone())
+    }
+
+    /// All components that are in use, in the order in which they were made, references resolved.
+    pub(crate) fn all_installed(&self) -> Vec<Component> {
+        let books = self.books();
+        books
+            .installed
+            .iter()
+            .map(|(component, _)| component.clone())
+            .collect()
+    }
+
+    /// Closes all components, the last one made first.
+    pub(crate) async fn close_all(&self) {
+        for component in self.all_installed().iter().rev() {
+            let log_name = component.log_name();
+            tracing::info!(target: RUNTIME, "Shutting down component {log_name}");
+            if let Err(error) = self.close(component).await {
+                tracing::warn!(target: RUNTIME, "error closing component {log_name}: {error}");
+            }
+        }
+    }
+
+    async fn resolve(&self, component: &mut Component) -> Resolved {
+        let shared = &*self.0;
+        let find_store = |store: &str| {
+            let is_loaded = self.installed(store).is_some();
+            let family = shared.families.get(Category::SecretStores.as_str());
+            family.map(|family| &**family).filter(|_| is_loaded)
+        };
+        resolve::references(component, shared.mode, &ProcessEnv, &find_store).await
+    }
+
+    /// Makes a component that is resolved as far as can be, and what has waited for it.
+    async fn place(&self, component: Component, resolved: Resolved) -> Result<(), ComponentError> {
+        let mut next = vec![(component, resolved)];
+        while let Some((component, resolved)) = next.pop() {
+            self.enter(&component, State::Starting);
+            if let Resolved::WaitsFor(store) = resolved {
+                self.park(store, component);
+                continue;
+            }
+            let is_store = category(&component) == Some(Category::SecretStores);
+            let name = component.metadata.name.clone();
+            self.make(component).await?;
+            if !is_store || self.installed(&name).is_none() {
+                continue;
+            }
+            let parked = self.books().parked.remove(&name).unwrap_or_default();
+            for mut component in parked.into_iter().rev() {
+                let resolved = self.resolve(&mut component).await;
+                next.push((component, resolved));
+            }
+        }
+        Ok(())
+    }
+
+    fn park(&self, store: String, component: Component) {
+        let mut books = self.books();
+        let parked = books.parked.entry(store).or_default();
+        parked.retain(|other| other.metadata.name != component.metadata.name);
+        parked.push(component);
+    }
+
+    /// Makes a component whose references are resolved. An error that is ignored is none to the caller.
+    async fn make(&self, component: Component) -> Result<(), ComponentError> {
+        let name = component.metadata.name.clone();
+        let ignores = component.ignore_errors;
+        let Err(error) = self.install(&component).await else {
+            return Ok(());
+        };
+        self.enter(&component, State::Failed);
+        let error = ComponentError { name, error };
+        if ignores {
+            tracing::error!(target: PROCESSOR, "Ignoring error processing component: {error}");
+            return Ok(());
+        }
+        tracing::warn!(target: RUNTIME, "Error processing component, daprd will exit gracefully: {error}");
+        Err(error)
+    }
+
+    async fn install(&self, component: &Component) -> Result<(), String> {
+        let log_name = component.log_name();
+        let category = component.category().map_err(|error| error.to_string())?;
+        if self
+            .installed(&component.metadata.name)
+            .is_some_and(|installed| installed.same_as(component))
+        {
+            tracing::debug!(
+                target: PROCESSOR,
+                "Component init skipped: identical component already installed: {log_name}"
+            );
+            return Ok(());
+        }
+        let _pending = self.0.pending.lock().await;
+        let outcome = if self.installed(&component.metadata.name).is_some() {
+            let text = format!("component {} already exists", component.metadata.name);
+            Err(Failure::Bare(text))
+        } else {
+            self.open(category, component, &log_name).await
+        };
+        let runtime = self.0.metrics.runtime();
+        match outcome {
+            Ok(opened) => {
+                self.commit(component, opened);
+                runtime.component_initialised(&component.kind);
+                tracing::info!(target: PROCESSOR, "Component loaded: {log_name}");
+                Ok(())
+            }
+            Err(failure) => {
+                runtime.component_failed(&component.kind, failure.reason(), &component.metadata.name);
+                let error = failure.text(&log_name);
+                tracing::error!(target: PROCESSOR, "Failed to init component {log_name}: {error}");
+                Err(format!(
+                    "[INIT_COMPONENT_FAILURE]: initialization error occurred for {log_name}: {error}"
+                ))
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        category: Category,
+        component: &Component,
+        log_name: &str,
+    ) -> Result<Opened, Failure> {
+        let shared = &*self.0;
+        let properties = resolve::settings(component, &shared.placeholders, shared.is_wasm_confined)
+            .map_err(|error| Failure::Init(error.to_string()))?;
+        let deadline = Instant::now() + component.init_timeout;
+        let init = Init {
+            name: component.metadata.name.as_str().into(),
+            log_name: log_name.into(),
+            app_id: Arc::clone(shared.app_id.as_arc()),
+            namespace: shared.namespace.name().into(),
+            properties,
+            deadline,
+            http: shared.http.clone(),
+            condition: self.condition(component, log_name),
+        };
+        let family = shared
+            .families
+            .get(category.as_str())
+            .expect("every category has its family");
+        let too_late = || Failure::Bare(format!("init timeout for component {log_name}"));
+        let opened = tokio::time::timeout_at(deadline + LAST_WORDS, family.open(component, init)).await;
+        match opened {
+            Ok(Ok(_)) if Instant::now() > deadline => {
+                // It is of no use to anybody now.
+                family.close(component).await.ok();
+                Err(too_late())
+            }
+            Ok(outcome) => outcome,
+            Err(_) => Err(too_late()),
+        }
+    }
+
+    fn condition(&self, component: &Component, log_name: &str) -> Condition {
+        let states = Arc::downgrade(&self.0.states);
+        let (name, log_name) = (component.metadata.name.clone(), log_name.to_owned());
+        Condition::new(move |reason| {
+            if let Some(states) = states.upgrade() {
+                states.tell(&name, &log_name, reason);
+            }
+        })
+    }
+
+    fn commit(&self, component: &Component, opened: Opened) {
+        self.books().installed.push((component.clone(), opened));
+        self.enter(component, State::Ready);
+        self.show();
+    }
+
+    async fn close(&self, component: &Component) -> Result<(), outrigger_svc::BoxError> {
+        let category = category(component);
+        let family = category.and_then(|category| self.0.families.get(category.as_str()));
+        let outcome = match family {
+            Some(family) => family.close(component).await,
+            None => Ok(()),
+        };
+        let name = &component.metadata.name;
+        self.books()
+            .installed
+            .retain(|(component, _)| component.metadata.name != *name);
+        self.0.states.leave(name);
+        self.show();
+        outcome
+    }
+
+    fn enter(&self, component: &Component, state: State) {
+        self.0
+            .states
+            .enter(&component.metadata.name, &component.kind, state);
+    }
+
+    /// Shows in the metadata what is in use.
+    fn show(&self) {
+        let books = self.books();
+        let components = books
+            .installed
+            .iter()
+            .map(|(component, opened)| metadata::Component {
+                name: component.metadata.name.clone(),
+                kind: component.kind.clone(),
+                version: component.version.clone(),
+                capabilities: opened.capabilities.clone(),
+            });
+        let components: Vec<_> = components.collect();
+        self.0
+            .metadata
+            .update(|metadata| metadata.components = components);
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Components {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Components")
+            .field("families", &self.0.families)
+            .field("books", &self.0.books)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One row a family. Those that this build does not have answer as an unknown type does.
+fn families(
+    configuration: &Configuration,
+    catalogue: &Catalogue,
+    pipelines: Pipelines,
+) -> BTreeMap<&'static str, Box<dyn Family>> {
+    let middleware = MiddlewareFamily::new(
+        catalogue.http_middleware.clone(),
+        pipelines,
+        configuration.http_pipeline.clone(),
+        configuration.app_http_pipeline.clone(),
+    );
+    let rows: [(Category, Box<dyn Family>); 9] = [
+        (Category::Bindings, Box::new(Absent(Category::Bindings))),
+        (Category::Configuration, Box::new(Absent(Category::Configuration))),
+        (Category::Crypto, Box::new(Absent(Category::Crypto))),
+        (Category::Lock, Box::new(Absent(Category::Lock))),
+        (Category::Middleware, Box::new(middleware)),
+        (Category::Pubsub, Box::new(Absent(Category::Pubsub))),
+        (Category::SecretStores, Box::new(Absent(Category::SecretStores))),
+        (Category::State, Box::new(Absent(Category::State))),
+        (Category::Conversation, Box::new(Absent(Category::Conversation))),
+    ];
+    rows.into_iter()
+        .map(|(category, family)| (category.as_str(), family))
+        .collect()
+}
+
+fn category(component: &Component) -> Option<Category> {
+    Category::of(&component.kind)
+}

@@ -17,7 +17,7 @@ use crate::app::{Dialer, Origin};
 
 /// One worker's clients of one kind.
 #[derive(Debug)]
-pub(super) struct Clients {
+pub(crate) struct Clients {
     version: HttpVersion,
     dialer: Dialer,
     settings: PoolSettings,
@@ -26,7 +26,7 @@ pub(super) struct Clients {
 
 /// What happens to a redirect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Redirects {
+pub(crate) enum Redirects {
     /// It is the answer.
     Return,
     /// The request is made again where it points to, ten times at most.
@@ -35,7 +35,7 @@ pub(super) enum Redirects {
 
 /// Why there was no answer, and at which request if a redirect led there.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     at: Option<(Method, String)>,
     source: SendError,
 }
@@ -57,7 +57,7 @@ const MAX_REDIRECTS: usize = 10;
 
 impl Clients {
     /// Clients that open connections by `dialer`.
-    pub(super) fn new(version: HttpVersion, dialer: Dialer, settings: PoolSettings) -> Self {
+    pub(crate) fn new(version: HttpVersion, dialer: Dialer, settings: PoolSettings) -> Self {
         Self {
             version,
             dialer,
@@ -70,7 +70,7 @@ impl Clients {
     ///
     /// # Errors
     /// [`Failure`] if no server answered.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         base: &Base,
         request: http::Request<Body>,
@@ -114,9 +114,15 @@ impl Clients {
 
 // === impl Failure ===
 
+impl From<SendError> for Failure {
+    fn from(source: SendError) -> Self {
+        Self { at: None, source }
+    }
+}
+
 impl Failure {
     /// The error with the request that it met; `first` gives the one that no redirect led to.
-    pub(super) fn into_request_error(self, first: impl FnOnce() -> (Method, String)) -> RequestError {
+    pub(crate) fn into_request_error(self, first: impl FnOnce() -> (Method, String)) -> RequestError {
         let (method, url) = self.at.unwrap_or_else(first);
         RequestError {
             method,

@@ -24,9 +24,11 @@ use tokio::time::Instant;
 use super::clients::{Clients, Redirects};
 use crate::app::base::Base;
 use crate::app::client::HttpVersion;
+use crate::app::handlers::through;
 use crate::app::http_app::{content_length, reply};
 use crate::app::request::Prepared;
 use crate::app::{AppNetwork, Gate, Tls, system_roots, unverified};
+use crate::components::Handlers;
 
 /// An HTTPEndpoint resource with all references resolved.
 #[derive(Clone, Default)]
@@ -65,6 +67,7 @@ pub(crate) struct Endpoints {
 pub(super) struct External {
     gate: Gate,
     metrics: Metrics,
+    handlers: Handlers,
     endpoints: HashMap<String, (Arc<Endpoint>, Clients)>,
     urls: Clients,
 }
@@ -209,6 +212,7 @@ impl External {
         Self {
             gate,
             metrics: network.metrics.clone(),
+            handlers: network.handlers.clone(),
             endpoints,
             urls,
         }
@@ -259,7 +263,10 @@ impl External {
         let slot = self.gate.wait().await;
         let method = request.method().clone();
         let began = Instant::now();
-        let outcome = clients.send(base, request, redirects).await;
+        let outcome = through(&self.handlers, request, |request| {
+            clients.send(base, request, redirects)
+        })
+        .await;
         let (status, received) = match &outcome {
             Ok(response) => (response.status().as_u16(), content_length(response.headers())),
             Err(_) => (500, 0),

@@ -36,6 +36,7 @@ use self::external::External;
 use self::known::{Known, KnownTargets};
 use crate::app::{AppChannel, AppNetwork, Gate};
 
+pub(crate) use self::clients::{Clients, Redirects};
 pub(crate) use self::entry::HttpInvoke;
 pub(crate) use self::external::{EndpointSettings, Endpoints};
 pub(crate) use self::target::Target;

@@ -11,7 +11,6 @@
 //! Source: specification, the daprd process 3 and 9.
 
 mod app;
-mod components;
 mod observe;
 mod resources;
 mod security;

@@ -1,30 +1,33 @@
 //! Resources that a run is started with.
 
-use outrigger_component::Catalogue;
 use outrigger_config::daprd::Settings;
 use outrigger_config::env::ProcessEnv;
 use outrigger_config::resources::{
     Component, Disk, Filter, HttpEndpoint, Loaded, Manifests, Resource, resolve_env_refs,
 };
 
-use super::{RUNTIME, RunError, components};
+use super::{RUNTIME, RunError};
 use crate::app::AppNetwork;
+use crate::components::Components;
 use crate::invoke::{EndpointSettings, Endpoints};
 use crate::metadata::{MetadataStore, Named};
 
 const LOADER: &str = "dapr.runtime.loader.disk";
 
 /// Loads components, then HTTPEndpoints; what is loaded shows in the metadata.
-pub(super) fn load(
+pub(super) async fn load(
     settings: &Settings,
-    catalogue: &Catalogue,
+    components: &Components,
     network: &AppNetwork,
     metadata: &MetadataStore,
 ) -> Result<Endpoints, RunError> {
     let manifests = Manifests::read(&Disk, &settings.resource_paths)
         .map_err(|error| RunError::Components(error.to_string()))?;
     tracing::info!(target: RUNTIME, "Loading components…");
-    components::load(catalogue, &selected::<Component>(settings, &manifests)?)?;
+    components
+        .load(selected::<Component>(settings, &manifests)?)
+        .await
+        .map_err(|error| RunError::Components(error.to_string()))?;
     tracing::info!(target: RUNTIME, "Waiting for all outstanding components to be processed…");
     tracing::info!(target: RUNTIME, "All outstanding components processed");
     tracing::info!(target: RUNTIME, "Loading endpoints…");

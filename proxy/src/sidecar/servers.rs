@@ -24,7 +24,7 @@ use super::observe::Observers;
 use super::security::Security;
 use super::{RUNTIME, RunError, resources};
 use crate::app::{AppChannel, AppNetwork, AppStatus, Dialer, Gate};
-use crate::components::Handlers;
+use crate::components::{Components, Handlers, Pipelines};
 use crate::grpc_api::{ApiLog, GrpcRule, GrpcRules, GrpcSettings};
 use crate::health::{Health, Target};
 use crate::host::Host;
@@ -47,6 +47,7 @@ pub(crate) struct Servers {
     pub(super) internal: Drain,
     pub(super) targets: Targets,
     pub(super) resolver: Option<Resolver>,
+    pub(super) components: Components,
     pub(super) dialer: Dialer,
     pub(super) app_status: watch::Sender<AppStatus>,
     workers: Arc<Workers>,
@@ -106,6 +107,7 @@ pub(super) async fn start(
     };
     let resolver = name_resolution(settings, configuration, host, &host_address, internal_port)?;
     let lookup = DnsLookup::from_system().map_err(RunError::AppChannel)?;
+    let pipelines = Pipelines::default();
     let network = AppNetwork {
         lookup: Arc::new(lookup),
         connect: Arc::new(TcpConnect),
@@ -113,8 +115,17 @@ pub(super) async fn start(
         workers: workers.len(),
         read_buffer_size: settings.read_buffer_size,
         metrics: observers.metrics.clone(),
+        handlers: pipelines.app.clone(),
     };
-    let endpoints = resources::load(settings, catalogue, &network, &metadata)?;
+    let components = Components::new(
+        settings,
+        configuration,
+        catalogue,
+        pipelines.clone(),
+        &network,
+        metadata.clone(),
+    );
+    let endpoints = resources::load(settings, &components, &network, &metadata).await?;
     tracing::warn!(target: "dapr.runtime.scheduler.watchhosts", "No scheduler host addresses provided. Scheduler disabled");
     health.target("scheduler-watch-hosts").ready();
     let app = AppChannel::open(&settings.app, settings.grpc_message_limit(), &network)
@@ -162,6 +173,7 @@ pub(super) async fn start(
         observers,
         invoker,
         app,
+        pipelines.server,
     ));
     let parts: Arc<[WorkerParts]> = (0..workers.len()).map(|_| runtime.worker()).collect();
 
@@ -196,6 +208,7 @@ pub(super) async fn start(
         internal: internal_drain,
         targets,
         resolver,
+        components,
         app_status: watch::Sender::new(AppStatus::Unknown),
         workers: Arc::clone(workers),
         parts,
@@ -238,6 +251,7 @@ fn runtime(
     observers: &Observers,
     invoker: InvokerParts,
     app: Option<AppChannel>,
+    http_handlers: Handlers,
 ) -> Runtime {
     let api_logging = api_logging(settings, configuration);
     let api_token: Option<Arc<str>> = settings.api_token.as_deref().map(Into::into);
@@ -254,7 +268,7 @@ fn runtime(
         api_logging,
         allowed_origins: AllowedOrigins::parse(&settings.allowed_origins),
         max_body: settings.http_body_limit().map(|limit| limit as u64),
-        http_handlers: Handlers::default(),
+        http_handlers,
         routers: Routers {
             api: Arc::new(Router::new(&rules, Port::Api)),
             public: Arc::new(Router::new(&rules, Port::Public)),

@@ -101,6 +101,7 @@ async fn close(servers: Servers, observers: Observers) {
     };
     let runtime = async {
         tracing::info!(target: RUNTIME, "Dapr is shutting down");
+        servers.components.close_all().await;
         tracing::info!(target: RUNTIME, "Dapr runtime stopped");
     };
     tokio::join!(http, resolver, runtime);

@@ -8,6 +8,7 @@ use super::registry::{Description, Fixed, Registry};
 pub struct Runtime {
     component_loaded: Counter,
     component_initialised: Counter,
+    component_state: Gauge,
     component_failed: Counter,
     app_policy_allowed: Counter,
     app_policy_blocked: Counter,
@@ -100,6 +101,11 @@ impl Runtime {
                 "The number of components that could not be created or initialized.",
                 &["component", "reason", "componentName"],
             ),
+            component_state: registry.gauge(describe(
+                "runtime/component/state",
+                "The state of a component: 1 for the one it is in.",
+                &["component", "componentName", "state"],
+            )),
             app_policy_allowed: policy(
                 "runtime/acl/app_policy_action_allowed_total",
                 "The number of requests allowed by the app action specified in the access control policy.",
@@ -184,6 +190,15 @@ impl Runtime {
     /// Counts a component that failed; `reason` is `creation` or `init`.
     pub fn component_failed(&self, kind: &str, reason: &str, name: &str) {
         self.component_failed.increment(&[kind, reason, name]);
+    }
+
+    /// Shows whether a component is in this state, one of `starting`, `ready`, `degraded` and `failed`.
+    pub fn component_state(&self, kind: &str, name: &str, state: &str, is_in_it: Success) {
+        let value = match is_in_it {
+            Success::Yes => 1.0,
+            Success::No => 0.0,
+        };
+        self.component_state.set(&[kind, name, state], value);
     }
 
     /// Counts a call that the policy of its app decided on.
