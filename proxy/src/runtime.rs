@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use outrigger_error::Error;
-use outrigger_link::{CallError, Invocation, PeerAddress, Peers, Reply, Status};
-use outrigger_resolver::{Request as Lookup, Resolver};
+use outrigger_link::{CallError, Invocation, Peers, Reply, Status};
 use outrigger_svc::{Request, Response};
 use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::{TraceContext, Tracer};
@@ -15,7 +14,7 @@ use crate::grpc_api::{Backend, GrpcSettings, Shutdown};
 use crate::health::Health;
 use crate::http_api::{AllowedOrigins, ApiLogging, RouteParts, Router, ShutdownHook, ShutdownKind};
 use crate::internal::InternalParts;
-use crate::invoke::{HttpInvoke, Invoker, InvokerParts, TargetId};
+use crate::invoke::{HttpInvoke, Invoker, InvokerParts};
 use crate::metadata::MetadataStore;
 use crate::passthrough::Network;
 use crate::stop::{Stop, StopCause};
@@ -70,11 +69,9 @@ pub(crate) struct GrpcBackend {
 #[derive(Clone, Debug)]
 pub(crate) struct GrpcNetwork {
     app_id: Arc<str>,
-    namespace: Arc<str>,
     app: Option<GrpcApp>,
-    resolver: Option<Resolver>,
+    invoker: Invoker,
     peers: Peers,
-    internal_port: u16,
     metrics: Metrics,
 }
 
@@ -141,11 +138,9 @@ impl Runtime {
     pub(crate) fn network(&self, worker: &WorkerParts) -> GrpcNetwork {
         GrpcNetwork {
             app_id: Arc::clone(&self.app_id),
-            namespace: Arc::clone(&self.namespace),
             app: worker.app.as_ref().and_then(|app| app.grpc().cloned()),
-            resolver: self.invoker.resolver.clone(),
+            invoker: worker.invoker.clone(),
             peers: self.invoker.peers.clone(),
-            internal_port: self.invoker.internal_port,
             metrics: self.metrics.clone(),
         }
     }
@@ -225,32 +220,8 @@ impl Network for GrpcNetwork {
     }
 
     async fn forward(&self, id: &str, request: Request) -> Result<Response, CallError> {
-        let target = TargetId::parse(id).map_err(|error| CallError::text(error.to_string()))?;
-        let TargetId::App { app_id, namespace } = target else {
-            return Err(CallError::text(format!("invalid app id {id}")));
-        };
-        let Some(resolver) = &self.resolver else {
-            return Err(CallError::text("name resolver not initialized"));
-        };
-        let namespace = namespace.unwrap_or(&self.namespace);
-        let lookup = Lookup {
-            app_id,
-            namespace,
-            port: self.internal_port,
-        };
-        let endpoint = match resolver.cached(&lookup) {
-            Some(endpoint) => endpoint,
-            None => resolver
-                .resolve(&lookup)
-                .await
-                .map_err(|error| CallError::text(error.to_string()))?,
-        };
-        let peer = PeerAddress {
-            address: endpoint.address,
-            app_id: app_id.into(),
-            namespace: namespace.into(),
-        };
-        Ok(self.peers.forward(&peer, request).await?)
+        let way = self.invoker.way_to(id).await?;
+        Ok(self.peers.forward(way, request).await?)
     }
 
     fn metrics(&self) -> &Metrics {

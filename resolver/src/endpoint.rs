@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::choose::{Choose, Turn};
-
 /// The callee that a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Request<'a> {
@@ -34,10 +32,10 @@ pub struct Endpoint {
 ///
 /// Reading takes no lock. A set that turned empty means that nothing is known any more.
 #[derive(Debug, Default)]
-pub struct Endpoints {
-    list: ArcSwap<Vec<Endpoint>>,
-    turn: Turn,
-}
+pub struct Endpoints(ArcSwap<Vec<Endpoint>>);
+
+/// The members of a set at one moment.
+pub type Members = Arc<Vec<Endpoint>>;
 
 // === impl Endpoint ===
 
@@ -59,41 +57,36 @@ impl Endpoint {
 impl Endpoints {
     /// A set with the given members.
     #[must_use]
-    pub fn new(list: Vec<Endpoint>) -> Self {
-        Self {
-            list: ArcSwap::from_pointee(list),
-            turn: Turn::default(),
-        }
+    pub fn new(members: Vec<Endpoint>) -> Self {
+        Self(ArcSwap::from_pointee(members))
     }
 
-    /// Replaces the members; calls that already chose keep their endpoint.
-    pub fn replace(&self, list: Vec<Endpoint>) {
-        if **self.list.load() != list {
-            self.list.store(Arc::new(list));
+    /// Replaces the members, and tells whether that made a difference.
+    ///
+    /// Calls that already chose keep their endpoint.
+    pub fn replace(&self, members: Vec<Endpoint>) -> bool {
+        let differs = **self.0.load() != members;
+        if differs {
+            self.0.store(Arc::new(members));
         }
+        differs
     }
 
     /// The members of this moment.
     #[must_use]
-    pub fn list(&self) -> Arc<Vec<Endpoint>> {
-        self.list.load_full()
+    pub fn members(&self) -> Members {
+        self.0.load_full()
+    }
+
+    /// Shows the members of this moment to `read`, without touching a counter that cores share.
+    pub fn with<R>(&self, read: impl FnOnce(&Members) -> R) -> R {
+        read(&self.0.load())
     }
 
     /// Whether nothing is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.list.load().is_empty()
-    }
-
-    /// Lets `choose` pick a member and shows it to `read`; none if the set is empty.
-    pub fn pick<R>(&self, choose: &dyn Choose, read: impl FnOnce(&Endpoint) -> R) -> Option<R> {
-        let list = self.list.load();
-        let index = if list.len() > 1 {
-            choose.choose(&list, &self.turn)
-        } else {
-            0
-        };
-        list.get(index).or_else(|| list.first()).map(read)
+        self.0.load().is_empty()
     }
 }
 
@@ -106,39 +99,21 @@ impl FromIterator<Endpoint> for Endpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::choose::RoundRobin;
 
     #[test]
-    fn an_empty_set_picks_nothing() {
-        assert_eq!(Endpoints::default().pick(&RoundRobin, Endpoint::clone), None);
-    }
-
-    #[test]
-    fn a_choice_out_of_range_falls_back_to_the_first() {
-        #[derive(Debug)]
-        struct Wrong;
-        impl Choose for Wrong {
-            fn choose(&self, endpoints: &[Endpoint], _turn: &Turn) -> usize {
-                endpoints.len()
-            }
-        }
-        let set = Endpoints::new(vec![Endpoint::new("a:1"), Endpoint::new("b:1")]);
-        assert_eq!(
-            set.pick(&Wrong, |endpoint| endpoint.address.to_string()).unwrap(),
-            "a:1"
-        );
-    }
-
-    #[test]
-    fn a_replaced_set_is_seen_by_the_next_pick() {
+    fn a_replaced_set_is_seen_by_the_next_reader_and_kept_by_the_last() {
         let set = Endpoints::new(vec![Endpoint::new("a:1")]);
-        let kept = set.list();
-        set.replace(vec![Endpoint::new("b:1")]);
-        assert_eq!(
-            set.pick(&RoundRobin, |endpoint| endpoint.address.to_string())
-                .unwrap(),
-            "b:1"
-        );
+        let kept = set.members();
+        assert!(set.replace(vec![Endpoint::new("b:1")]));
+        assert_eq!(set.with(|members| members[0].address.to_string()), "b:1");
         assert_eq!(&*kept[0].address, "a:1");
+    }
+
+    #[test]
+    fn a_set_is_not_replaced_by_its_like() {
+        let set = Endpoints::new(vec![Endpoint::new("a:1")]);
+        let kept = set.members();
+        assert!(!set.replace(vec![Endpoint::new("a:1")]));
+        assert!(Arc::ptr_eq(&kept, &set.members()));
     }
 }

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::choose::Choose;
-use crate::endpoint::{Endpoint, Endpoints, Request};
+use crate::endpoint::{Endpoints, Members, Request};
 use crate::error::ResolveError;
 use crate::flight::Flights;
 use crate::resolver::{Answer, Keep, NameResolver};
@@ -22,6 +22,9 @@ const EMPTY_RETRIES: u32 = 5;
 /// Pause before each of them.
 const EMPTY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Least time between two refreshes that failed calls ask for.
+const DOUBT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Finds the address for a call: from memory if it can, by its resolver if it must.
 ///
 /// Cheap to clone. Searches and refreshes run on the runtime that it was made on, never on the
@@ -31,7 +34,6 @@ pub struct Resolver(Arc<Shared>);
 
 struct Shared {
     resolver: Arc<dyn NameResolver>,
-    chooser: Arc<dyn Choose>,
     table: Table<Entry>,
     flights: Flights<Key, Outcome>,
     runtime: Handle,
@@ -46,6 +48,8 @@ struct Entry {
     used: AtomicBool,
     /// Ends the refresh of an answer with a time limit; none for a live set.
     refresh: Option<CancellationToken>,
+    /// Asks for a refresh before its time.
+    doubted: Notify,
 }
 
 type Outcome = Result<Arc<Endpoints>, ResolveError>;
@@ -53,25 +57,14 @@ type Outcome = Result<Arc<Endpoints>, ResolveError>;
 // === impl Resolver ===
 
 impl Resolver {
-    /// Puts the cache in front of `resolver`, with the chooser that the resolver asks for.
+    /// Puts the cache in front of `resolver`.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     #[must_use]
     pub fn new(resolver: Arc<dyn NameResolver>) -> Self {
-        let chooser = resolver.chooser();
-        Self::with_chooser(resolver, chooser)
-    }
-
-    /// Puts the cache in front of `resolver` and lets `chooser` pick.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    #[must_use]
-    pub fn with_chooser(resolver: Arc<dyn NameResolver>, chooser: Arc<dyn Choose>) -> Self {
         Self(Arc::new(Shared {
             resolver,
-            chooser,
             table: Table::new(),
             flights: Flights::new(),
             runtime: Handle::current(),
@@ -80,30 +73,27 @@ impl Resolver {
         }))
     }
 
-    /// An address from memory: no lock, no allocation, no waiting.
-    #[must_use]
-    pub fn cached(&self, request: &Request<'_>) -> Option<Endpoint> {
-        self.with_cached(request, Endpoint::clone)
-    }
-
-    /// Shows an address from memory to `read` without touching a counter that cores share.
-    pub fn with_cached<R>(&self, request: &Request<'_>, read: impl FnOnce(&Endpoint) -> R) -> Option<R> {
+    /// Shows the addresses that are known to `read`: no lock, no allocation, no waiting, and no counter that
+    /// cores share is touched.
+    pub fn with_known<R>(&self, request: &Request<'_>, read: impl FnOnce(&Members) -> R) -> Option<R> {
         let snapshot = self.0.table.load();
         let entry = snapshot.get(request)?;
         entry.mark_used();
-        entry.endpoints.pick(&*self.0.chooser, read)
+        entry
+            .endpoints
+            .with(|members| (!members.is_empty()).then(|| read(members)))
     }
 
-    /// An address from memory, else by a search that all who ask for the same callee share.
+    /// The addresses from memory, else by a search that all who ask for the same callee share; at least one.
     ///
     /// An empty answer is asked for again, five times at most and 100 ms apart.
     ///
     /// # Errors
     /// What the resolver says, [`ResolveError::Empty`] if it keeps answering with nothing, and
     /// [`ResolveError::Closed`] during the shutdown.
-    pub async fn resolve(&self, request: &Request<'_>) -> Result<Endpoint, ResolveError> {
-        if let Some(endpoint) = self.cached(request) {
-            return Ok(endpoint);
+    pub async fn resolve(&self, request: &Request<'_>) -> Result<Members, ResolveError> {
+        if let Some(members) = self.with_known(request, Members::clone) {
+            return Ok(members);
         }
         if self.0.stop.is_cancelled() {
             return Err(ResolveError::Closed);
@@ -117,20 +107,26 @@ impl Resolver {
                 async move { shared.search(key).await }
             });
         let endpoints = flight.outcome().await.unwrap_or(Err(ResolveError::Closed))?;
-        endpoints
-            .pick(&*self.0.chooser, Endpoint::clone)
-            .ok_or_else(|| empty(request))
+        let members = endpoints.members();
+        match members.is_empty() {
+            false => Ok(members),
+            true => Err(empty(request)),
+        }
     }
 
     /// Drops what is kept for a callee whose connection failed as unavailable or unauthenticated.
     ///
-    /// A live set stays: its resolver knows best.
+    /// An answer with several addresses goes on to be used while it is renewed: one of them failed, and calls
+    /// need not wait for that. A live set stays: its resolver knows best.
     pub fn forget(&self, request: &Request<'_>) {
         let snapshot = self.0.table.load();
         let Some(entry) = snapshot.get(request) else {
             return;
         };
-        if let Some(refresh) = &entry.refresh {
+        let Some(refresh) = &entry.refresh else { return };
+        if entry.endpoints.with(|members| members.len() > 1) {
+            entry.doubted.notify_one();
+        } else {
             refresh.cancel();
             self.0.table.remove(&Key::from(request), entry);
         }
@@ -147,9 +143,7 @@ impl Resolver {
 
 impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resolver")
-            .field("chooser", &self.0.chooser)
-            .finish_non_exhaustive()
+        f.debug_struct("Resolver").finish_non_exhaustive()
     }
 }
 
@@ -191,6 +185,7 @@ impl Shared {
             endpoints: answer.endpoints,
             used: AtomicBool::new(false),
             refresh,
+            doubted: Notify::new(),
         });
         self.table.insert(&key, &entry);
         if let Some(limit) = limit {
@@ -200,14 +195,22 @@ impl Shared {
         }
     }
 
-    /// Renews an answer at three quarters of its time while calls use it, else lets it run out.
+    /// Renews an answer at three quarters of its time while calls use it, sooner if an address of it failed, else
+    /// lets it run out.
     async fn refresh(self: Arc<Self>, key: Key, entry: Arc<Entry>, mut limit: Duration) {
         let ended = entry.refresh.clone().unwrap_or_default();
         let life = async {
             loop {
                 let kept = Instant::now();
-                tokio::time::sleep_until(kept + limit * 3 / 4).await;
-                let renewed = match entry.used.swap(false, Ordering::Relaxed) {
+                let doubt = async {
+                    entry.doubted.notified().await;
+                    tokio::time::sleep_until(kept + DOUBT_PAUSE).await;
+                };
+                let is_wanted = tokio::select! {
+                    () = tokio::time::sleep_until(kept + limit * 3 / 4) => entry.used.swap(false, Ordering::Relaxed),
+                    () = doubt => true,
+                };
+                let renewed = match is_wanted {
                     true => self.resolver.resolve(key.request()).await.ok(),
                     false => None,
                 };
@@ -216,7 +219,7 @@ impl Shared {
                         endpoints,
                         keep: Keep::For(next),
                     }) if !endpoints.is_empty() => {
-                        entry.endpoints.replace(endpoints.list().to_vec());
+                        entry.endpoints.replace(endpoints.members().to_vec());
                         limit = next;
                     }
                     _ => {
@@ -260,7 +263,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::choose::RoundRobin;
+    use crate::endpoint::Endpoint;
 
     const REQUEST: Request<'static> = Request {
         app_id: "callee",
@@ -313,14 +316,16 @@ mod tests {
                 })
             })
         }
-
-        fn chooser(&self) -> Arc<dyn Choose> {
-            Arc::new(RoundRobin)
-        }
     }
 
-    fn address(endpoint: Option<Endpoint>) -> Option<String> {
-        endpoint.map(|endpoint| endpoint.address.to_string())
+    /// The addresses in memory, if any.
+    fn known(resolver: &Resolver) -> Option<String> {
+        resolver.with_known(&REQUEST, addresses)
+    }
+
+    fn addresses(members: &Members) -> String {
+        let addresses: Vec<_> = members.iter().map(|member| &*member.address).collect();
+        addresses.join(" ")
     }
 
     /// Lets the tasks that the clock woke run.
@@ -334,17 +339,15 @@ mod tests {
     async fn an_answer_is_kept_for_its_time_and_no_longer() {
         let script = Script::new(Keep::For(LIMIT), [Ok(vec!["10.0.0.1:50002"])]);
         let resolver = Resolver::new(script.clone());
-        assert_eq!(resolver.cached(&REQUEST), None);
-        assert_eq!(
-            &*resolver.resolve(&REQUEST).await.unwrap().address,
-            "10.0.0.1:50002"
-        );
+        assert_eq!(known(&resolver), None);
+        let found = resolver.resolve(&REQUEST).await.unwrap();
+        assert_eq!(addresses(&found), "10.0.0.1:50002");
         settle().await;
         advance(LIMIT - Duration::from_millis(1)).await;
         settle().await;
         advance(Duration::from_millis(2)).await;
         settle().await;
-        assert_eq!(resolver.cached(&REQUEST), None);
+        assert_eq!(known(&resolver), None);
         assert_eq!(script.asked(), 1);
     }
 
@@ -356,11 +359,11 @@ mod tests {
         );
         let resolver = Resolver::new(script.clone());
         resolver.resolve(&REQUEST).await.unwrap();
-        assert_eq!(address(resolver.cached(&REQUEST)).unwrap(), "10.0.0.1:50002");
+        assert_eq!(known(&resolver).unwrap(), "10.0.0.1:50002");
         settle().await;
         advance(LIMIT * 3 / 4).await;
         settle().await;
-        assert_eq!(address(resolver.cached(&REQUEST)).unwrap(), "10.0.0.2:50002");
+        assert_eq!(known(&resolver).unwrap(), "10.0.0.2:50002");
         assert_eq!(script.asked(), 2);
     }
 
@@ -373,11 +376,11 @@ mod tests {
         );
         let resolver = Resolver::new(script);
         resolver.resolve(&REQUEST).await.unwrap();
-        assert!(resolver.cached(&REQUEST).is_some());
+        assert!(known(&resolver).is_some());
         settle().await;
         advance(LIMIT * 3 / 4).await;
         settle().await;
-        assert!(resolver.cached(&REQUEST).is_some());
+        assert!(known(&resolver).is_some());
         advance(LIMIT / 4).await;
         settle().await;
         assert_eq!(resolver.resolve(&REQUEST).await, Err(failure));
@@ -424,11 +427,25 @@ mod tests {
         let resolver = Resolver::new(script);
         resolver.resolve(&REQUEST).await.unwrap();
         resolver.forget(&REQUEST);
-        assert_eq!(resolver.cached(&REQUEST), None);
-        assert_eq!(
-            &*resolver.resolve(&REQUEST).await.unwrap().address,
-            "10.0.0.2:50002"
-        );
+        assert_eq!(known(&resolver), None);
+        let found = resolver.resolve(&REQUEST).await.unwrap();
+        assert_eq!(addresses(&found), "10.0.0.2:50002");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_with_a_failed_address_is_renewed_behind_the_calls() {
+        let script = Script::new(Keep::For(LIMIT), [Ok(vec!["a:1", "b:1"]), Ok(vec!["b:1", "c:1"])]);
+        let resolver = Resolver::new(script.clone());
+        resolver.resolve(&REQUEST).await.unwrap();
+        settle().await;
+        resolver.forget(&REQUEST);
+        resolver.forget(&REQUEST);
+        settle().await;
+        assert_eq!(known(&resolver).unwrap(), "a:1 b:1");
+        advance(DOUBT_PAUSE).await;
+        settle().await;
+        assert_eq!(known(&resolver).unwrap(), "b:1 c:1");
+        assert_eq!(script.asked(), 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -437,10 +454,7 @@ mod tests {
         let resolver = Resolver::new(script.clone());
         resolver.resolve(&REQUEST).await.unwrap();
         resolver.forget(&REQUEST);
-        let picks: Vec<_> = (0..2)
-            .filter_map(|_| address(resolver.cached(&REQUEST)))
-            .collect();
-        assert_eq!(picks, ["b:1", "a:1"]);
+        assert_eq!(known(&resolver).unwrap(), "a:1 b:1");
 
         resolver
             .0
@@ -450,7 +464,7 @@ mod tests {
             .unwrap()
             .endpoints
             .replace(vec![]);
-        assert_eq!(resolver.cached(&REQUEST), None);
+        assert_eq!(known(&resolver), None);
         resolver.resolve(&REQUEST).await.unwrap();
         assert_eq!(script.asked(), 2);
     }

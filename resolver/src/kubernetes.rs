@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(answer.keep, Keep::For(LIFETIME));
         let mut found: Vec<_> = answer
             .endpoints
-            .list()
+            .members()
             .iter()
             .map(|endpoint| endpoint.address.to_string())
             .collect();

@@ -16,7 +16,7 @@
 //!
 //! Source: specification of name resolution.
 
-mod choose;
+pub mod balance;
 mod component;
 mod endpoint;
 mod error;
@@ -31,9 +31,8 @@ mod resolver;
 mod table;
 mod template;
 
-pub use choose::{Choose, Random, RoundRobin, Turn};
 pub use component::{Component, Instance, start};
-pub use endpoint::{Endpoint, Endpoints, Request};
+pub use endpoint::{Endpoint, Endpoints, Members, Request};
 pub use error::{InitError, InitReason, ResolveError};
 pub use facade::Resolver;
 pub use host::{HostAddressError, host_address};

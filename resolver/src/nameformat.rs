@@ -70,7 +70,7 @@ mod tests {
             port: 1,
         };
         let answer = resolver.resolve(request).await.unwrap();
-        assert_eq!(&*answer.endpoints.list()[0].address, "a.a.mesh:50002");
+        assert_eq!(&*answer.endpoints.members()[0].address, "a.a.mesh:50002");
         let empty = resolver
             .resolve(Request {
                 app_id: "",

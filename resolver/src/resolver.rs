@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use outrigger_svc::BoxFuture;
 
-use crate::choose::{Choose, Random};
 use crate::endpoint::{Endpoints, Request};
 use crate::error::ResolveError;
 
@@ -22,11 +21,6 @@ pub trait NameResolver: Send + Sync + 'static {
     /// # Errors
     /// The reason, which the caller's app sees.
     fn resolve<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, ResolveError>>;
-
-    /// How one of several addresses is picked, by chance unless the resolver says otherwise.
-    fn chooser(&self) -> Arc<dyn Choose> {
-        Arc::new(Random)
-    }
 
     /// Withdraws the own instance and ends background work.
     fn close(&self) -> BoxFuture<'_, ()> {

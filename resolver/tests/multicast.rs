@@ -94,7 +94,7 @@ fn machine() {
                 port: 50002,
             };
             match resolver.resolve(&request).await {
-                Ok(endpoint) => println!("> found {}", endpoint.address),
+                Ok(found) => println!("> found {}", found[0].address),
                 Err(error) => println!("> error {error}"),
             }
         }

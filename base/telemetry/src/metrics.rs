@@ -15,6 +15,7 @@
 //! model is the seam for everything that is not hot: the process's own figures are a collector in a
 //! [`prometheus::Registry`], and programs may register more.
 
+mod balance;
 mod cache;
 mod cells;
 mod component;
@@ -48,6 +49,7 @@ use path::PathLabels;
 use process::Process;
 use registry::{Buckets, Description, Fixed, Registry};
 
+pub use balance::Balance;
 pub use cells::pin_thread;
 pub use component::{Block, Components, Delivery};
 pub use grpc::{Grpc, code_name};
@@ -79,6 +81,7 @@ struct Inner {
     grpc_server: Grpc,
     grpc_client: Grpc,
     invocation: Invocation,
+    balance: Balance,
     runtime: Runtime,
     mtls: Mtls,
     resiliency: Resiliency,
@@ -109,6 +112,7 @@ impl Metrics {
             grpc_server: Grpc::server(&registry),
             grpc_client: Grpc::client(&registry),
             invocation: Invocation::new(&registry),
+            balance: Balance::new(&registry),
             runtime: Runtime::new(&registry, settings.record_error_codes),
             mtls: Mtls::new(&registry),
             resiliency: Resiliency::new(&registry),
@@ -173,6 +177,12 @@ impl Metrics {
         &self.0.invocation
     }
 
+    /// How calls are spread over the instances of other apps.
+    #[must_use]
+    pub fn balance(&self) -> &Balance {
+        &self.0.balance
+    }
+
     /// Components, access control and actors.
     #[must_use]
     pub fn runtime(&self) -> &Runtime {
@@ -214,7 +224,8 @@ impl Metrics {
         self.0.runtime.error_code(code, category);
     }
 
-    /// A counter of the own names: `dapr_` is put in front, and what a name cannot hold becomes `_`.
+    /// A counter of the own names: `dapr_` is put in front unless it begins with `outrigger_`, and what a name
+    /// cannot hold becomes `_`.
     ///
     /// The labels are recorded in the order given. Asking twice for a name gives the same series.
     ///

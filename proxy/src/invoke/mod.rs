@@ -17,6 +17,7 @@ mod status_json;
 mod target;
 #[cfg(test)]
 pub(crate) mod testing;
+mod way;
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -27,7 +28,7 @@ use outrigger_config::daprd::AppProtocol;
 use outrigger_kit::method;
 
 use outrigger_link::{CallError, Invocation, Metadata, Peers, Reply, Retries, Status, Text, code};
-use outrigger_resolver::{Request, ResolveError, Resolver};
+use outrigger_resolver::{Members, Request, ResolveError, Resolver};
 use outrigger_telemetry::metrics::Kind;
 use outrigger_telemetry::trace::TraceContext;
 use tokio::time::Instant;
@@ -41,6 +42,7 @@ pub(crate) use self::entry::HttpInvoke;
 pub(crate) use self::external::{EndpointSettings, Endpoints};
 pub(crate) use self::target::Target;
 pub(crate) use self::target::TargetId;
+pub(crate) use self::way::Way;
 
 /// One worker's dispatcher of calls; cheap to clone.
 #[derive(Clone, Debug)]
@@ -92,6 +94,8 @@ const CALLER_NAMESPACE: &str = "dapr-caller-namespace";
 const CALLEE_APP_ID: &str = "dapr-callee-app-id";
 const DESTINATION_APP_ID: &str = "destination-app-id";
 
+const LOG: &str = "dapr.runtime.direct_messaging";
+
 // === impl Invoker ===
 
 impl Invoker {
@@ -125,6 +129,22 @@ impl Invoker {
     #[must_use]
     pub(crate) fn has_http_app(&self) -> bool {
         self.0.app.as_ref().is_some_and(AppChannel::is_http)
+    }
+
+    /// The way of a call to a sidecar of the app that `id` names.
+    ///
+    /// # Errors
+    /// If it names no app, or the app has no known sidecar.
+    pub(crate) async fn way_to(&self, id: &str) -> Result<Way, CallError> {
+        let target = TargetId::parse(id).map_err(|error| CallError::text(error.to_string()))?;
+        let TargetId::App { app_id, namespace } = target else {
+            return Err(CallError::text(format!("invalid app id {id}")));
+        };
+        let Some(resolver) = &self.0.parts.resolver else {
+            return Err(CallError::text("name resolver not initialized"));
+        };
+        let namespace = namespace.unwrap_or(&self.0.parts.namespace);
+        self.0.way_to(resolver, app_id, namespace).await
     }
 
     /// Calls a method of the target that `id` names and returns when the answer has begun.
@@ -189,36 +209,38 @@ impl Shared {
         mut call: Invocation,
         trace: &TraceContext,
     ) -> Result<Reply, CallError> {
-        let known = self
-            .known
-            .get(app_id, namespace, self.parts.network.metrics.invocation());
+        // The own app is resolved like any other: a call to it fails where name resolution fails.
+        let mut way = self.way_to(resolver, app_id, namespace).await?;
+        if app_id == &*self.parts.app_id && namespace == &*self.parts.namespace {
+            return Box::pin(self.call_own_app(call, trace)).await;
+        }
+        self.add_headers(&mut call.metadata, way.target());
+        way.target().series.request_sent(Kind::Unary);
+        let began = Instant::now();
+        let reply = self
+            .parts
+            .peers
+            .call(&mut way, &mut call, Retries::BuiltIn, Some(trace))
+            .await?;
+        let series = &way.target().series;
+        series.response_received(reply.status.code, Kind::Unary);
+        series.response_latency(reply.status.code, began.elapsed());
+        Ok(reply)
+    }
+
+    async fn way_to(&self, resolver: &Resolver, app_id: &str, namespace: &str) -> Result<Way, CallError> {
+        let known = self.known.get(app_id, namespace, &self.parts.network.metrics);
         let request = Request {
             app_id,
             namespace,
             port: self.parts.internal_port,
         };
-        // The own app is resolved like any other: a call to it fails where name resolution fails.
-        let peer = match resolver.with_cached(&request, |endpoint| known.peer_at(&endpoint.address)) {
-            Some(peer) => peer,
-            None => {
-                let endpoint = Box::pin(resolver.resolve(&request)).await.map_err(unresolved)?;
-                known.peer_at(&endpoint.address)
-            }
-        };
-        if app_id == &*self.parts.app_id && namespace == &*self.parts.namespace {
-            return Box::pin(self.call_own_app(call, trace)).await;
+        if let Some(way) = resolver.with_known(&request, |members: &Members| known.way(members)) {
+            return Ok(way);
         }
-        self.add_headers(&mut call.metadata, &known);
-        known.series.request_sent(Kind::Unary);
-        let began = Instant::now();
-        let reply = self
-            .parts
-            .peers
-            .call(&peer, &mut call, Retries::BuiltIn, Some(trace))
-            .await?;
-        known.series.response_received(reply.status.code, Kind::Unary);
-        known.series.response_latency(reply.status.code, began.elapsed());
-        Ok(reply)
+        // A search is rare: boxed, it does not make every call's future larger.
+        let found = Box::pin(resolver.resolve(&request)).await;
+        Ok(known.way(&found.map_err(unresolved)?))
     }
 
     async fn call_own_app(&self, mut call: Invocation, trace: &TraceContext) -> Result<Reply, CallError> {
@@ -303,5 +325,7 @@ fn forwarded(address: &str, host_name: &str) -> String {
     format!("for={address};by={address};host={host_name}")
 }
 
+#[cfg(test)]
+mod balance_tests;
 #[cfg(test)]
 mod tests;

@@ -18,21 +18,21 @@ use super::{EndpointSettings, Endpoints, Invoker, InvokerParts, Readiness};
 use crate::app::{AppChannel, Gate, testing};
 use crate::internal::{Internal, InternalParts};
 
-/// The apps that exist, and where their sidecars listen.
+/// The apps that exist, and where their sidecars listen; an app with several instances is listed for each.
 struct Registry(Vec<(&'static str, SocketAddr)>);
 
 impl NameResolver for Registry {
     fn resolve<'a>(&'a self, request: Lookup<'a>) -> BoxFuture<'a, Result<Answer, ResolveError>> {
-        let found = self.0.iter().find(|(app_id, _)| *app_id == request.app_id);
-        let answer = match found {
-            Some((_, address)) => {
-                let endpoints = Found::new(vec![Endpoint::new(address.to_string())]);
-                Ok(Answer {
-                    endpoints: Arc::new(endpoints),
-                    keep: Keep::Not,
-                })
-            }
-            None => Err(ResolveError::NotFound(request.app_id.into())),
+        let found = self.0.iter().filter(|(app_id, _)| *app_id == request.app_id);
+        let found: Found = found
+            .map(|(_, address)| Endpoint::new(address.to_string()))
+            .collect();
+        let answer = match found.is_empty() {
+            false => Ok(Answer {
+                endpoints: Arc::new(found),
+                keep: Keep::Live,
+            }),
+            true => Err(ResolveError::NotFound(request.app_id.into())),
         };
         Box::pin(std::future::ready(answer))
     }

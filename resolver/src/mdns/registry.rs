@@ -124,7 +124,7 @@ mod tests {
     fn addresses(registry: &Registry, app_id: &str) -> Option<Vec<String>> {
         let live = registry.live(app_id)?;
         Some(
-            live.list()
+            live.members()
                 .iter()
                 .map(|endpoint| endpoint.address.to_string())
                 .collect(),

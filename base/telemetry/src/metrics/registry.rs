@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::cells::{Bounds, Count, Distribution, Numbers, Value};
 use super::family::{Family, Label, Source};
 use super::instrument::{Counter, Gauge, Histogram, Instrument};
-use super::rules::{PREFIX, RuleError, Rules};
+use super::rules::{OWN_PREFIX, PREFIX, RuleError, Rules};
 use super::settings::{LATENCY, MetricsSettings};
 
 /// Bounds of sizes in bytes.
@@ -186,7 +186,10 @@ impl Registry {
     {
         let plain = |character: char| character.is_ascii_alphanumeric() || "_:".contains(character);
         let name = description.name.replace(|character: char| !plain(character), "_");
-        let full = format!("{PREFIX}{name}");
+        let full = match name.starts_with(OWN_PREFIX) {
+            true => name.clone(),
+            false => format!("{PREFIX}{name}"),
+        };
         let mut families = self.families.lock().expect("no holder panics");
         if let Some(known) = families.get(full.as_str()) {
             return known

@@ -4,8 +4,11 @@ use regex_lite::Regex;
 
 use super::settings::MetricRule;
 
-/// Prefix of all our names, which rules may leave out.
+/// Prefix of the specified names, which rules may leave out.
 pub(super) const PREFIX: &str = "dapr_";
+
+/// Prefix of names that the reference does not have; they are written as they are.
+pub(super) const OWN_PREFIX: &str = "outrigger_";
 
 /// A rule whose pattern cannot be compiled; the text is the one that is logged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

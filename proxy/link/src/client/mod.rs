@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+pub(crate) use self::forward::Opened;
 use outrigger_svc::Connection;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;

@@ -2,12 +2,13 @@
 
 mod dial;
 mod pool;
+mod route;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, request};
 use http_body::Body as _;
 use outrigger_identity::{AnchorSource, SvidSource};
 use outrigger_svc::{Body, Connect};
@@ -15,7 +16,8 @@ use outrigger_telemetry::trace::TraceContext;
 
 pub use self::dial::TcpConnect;
 use self::pool::Pool;
-use crate::client::{Attempt, Checkout};
+pub use self::route::Route;
+use crate::client::{Attempt, Checkout, Opened};
 use crate::{CallError, Invocation, Link, PeerSettings, ReplayBody, Reply, Status, code};
 
 /// Calls other sidecars over standing connections.
@@ -58,7 +60,8 @@ pub enum Retries {
     /// Never; a body that is not at hand as a whole is not kept.
     None,
     /// `DaprBuiltInServiceRetries`: three times, a second apart, if the peer is unavailable or does not know
-    /// this side. The body is kept until the answer begins.
+    /// this side; at once, if the route leads to a peer that the call has not tried. The body is kept until the
+    /// answer begins.
     BuiltIn,
 }
 
@@ -99,7 +102,7 @@ impl Peers {
     /// The status that the peer ended the call with, or what went wrong on the way.
     pub async fn call(
         &self,
-        peer: &PeerAddress,
+        mut route: impl Route,
         call: &mut Invocation,
         retries: Retries,
         trace: Option<&TraceContext>,
@@ -107,62 +110,59 @@ impl Peers {
         let body = std::mem::take(&mut call.body);
         if retries == Retries::None || call.streaming {
             let body = ReplayBody::passing(body).await;
-            return self.call_once(peer, call, &body, trace).await;
+            return self.attempt(&mut route, call, &body, trace).await;
         }
         let body = ReplayBody::keeping(body).await;
         let mut done = 0;
         loop {
-            let error = match self.call_once(peer, call, &body, trace).await {
+            let error = match self.attempt(&mut route, call, &body, trace).await {
                 Err(error) if is_retriable(error.code()) => error,
                 outcome => return outcome,
             };
-            self.discard(peer);
+            self.discard(route.peer());
             if done == RETRIES {
-                let app_id = &peer.app_id;
+                let app_id = &route.peer().app_id;
                 let text = format!("failed to invoke target {app_id} after {done} retries. Error: ");
                 return Err(error.wrapped(&text));
             }
-            tracing::debug!(target: LOG, "retrying the call to {} after: {error}", peer.app_id);
+            tracing::debug!(target: LOG, "retrying the call to {} after: {error}", route.peer().app_id);
             done += 1;
-            tokio::time::sleep(RETRY_PAUSE).await;
+            if !route.advance() {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
         }
     }
 
     /// Passes a gRPC request on and returns when the response has begun; frames and trailers are not touched.
     ///
     /// If the stream cannot be opened because the peer is unavailable or does not know this side, the
-    /// connection is made anew and the stream opened once more. Dropping the body of the response cancels the
-    /// request.
+    /// connection is made anew, or to the next peer of the route, and the stream opened once more. Dropping the
+    /// body of the response cancels the request.
     ///
     /// # Errors
     /// If the peer cannot be reached, or resets the request before its response.
     pub async fn forward(
         &self,
-        peer: &PeerAddress,
+        mut route: impl Route,
         request: Request<Body>,
     ) -> Result<Response<Body>, Status> {
-        let (mut head, body) = request.into_parts();
-        head.uri = dial::absolute(&head.uri, &peer.address)?;
+        let (head, body) = request.into_parts();
         let is_last = body.is_end_stream();
-        let again = head.clone();
-        let opened = match self.pool.link(peer).await {
-            Ok((link, checkout)) => link
-                .open(head, is_last, checkout)
-                .await
-                .map_err(|failure| failure.status),
+        let mut opened = self.open(route.peer(), head.clone(), is_last).await;
+        if let Err(status) = &opened
+            && is_retriable(status.code)
+        {
+            route.ended(Err(status.code));
+            self.discard(route.peer());
+            route.advance();
+            opened = self.open(route.peer(), head, is_last).await;
+        }
+        let outcome = match opened {
+            Ok(opened) => opened.exchange(body).await,
             Err(status) => Err(status),
         };
-        let opened = match opened {
-            Err(status) if is_retriable(status.code) => {
-                self.discard(peer);
-                let (link, checkout) = self.pool.link(peer).await?;
-                link.open(again, is_last, checkout)
-                    .await
-                    .map_err(|failure| failure.status)?
-            }
-            opened => opened?,
-        };
-        opened.exchange(body).await
+        route.ended(outcome.as_ref().map(drop).map_err(|status| status.code));
+        outcome
     }
 
     /// Gives up the links to a peer: new calls open a new one, running calls go on.
@@ -177,6 +177,31 @@ impl Peers {
     #[must_use]
     pub fn links(&self) -> usize {
         self.pool.links()
+    }
+
+    /// Opens a stream to a peer for a request whose body has not been touched.
+    async fn open(
+        &self,
+        peer: &PeerAddress,
+        mut head: request::Parts,
+        is_last: bool,
+    ) -> Result<Opened, Status> {
+        head.uri = dial::absolute(&head.uri, &peer.address)?;
+        let (link, checkout) = self.pool.link(peer).await?;
+        let opened = link.open(head, is_last, checkout).await;
+        opened.map_err(|failure| failure.status)
+    }
+
+    async fn attempt(
+        &self,
+        route: &mut impl Route,
+        call: &mut Invocation,
+        body: &ReplayBody,
+        trace: Option<&TraceContext>,
+    ) -> Result<Reply, CallError> {
+        let outcome = self.call_once(route.peer(), call, body, trace).await;
+        route.ended(outcome.as_ref().map(drop).map_err(CallError::code));
+        outcome
     }
 
     async fn call_once(
