@@ -52,6 +52,20 @@ pub mod durabletask {
     pub use crate::generated::*;
 }
 
+/// A method of a gRPC service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// Full name of the service: `package.Service`.
+    pub service: &'static str,
+    /// Name of the method.
+    pub name: &'static str,
+    /// Whether either side sends more than one message.
+    pub is_streaming: bool,
+}
+
+/// The methods of every service that is described in [`DESCRIPTORS`].
+pub const METHODS: &[Method] = include!("gen/methods.rs");
+
 /// Encoded `google.protobuf.FileDescriptorSet` of every `.proto` file and its imports, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptor.bin");
 

@@ -5,11 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::HeaderMap;
-use outrigger_api::DESCRIPTORS;
+use outrigger_api::METHODS;
 use outrigger_svc::{CallContext, Request};
 use outrigger_telemetry::trace::{Span, TraceContext};
-use prost::Message;
-use prost_types::FileDescriptorSet;
 
 /// A call with what the layers have found out about it.
 #[derive(Debug)]
@@ -105,34 +103,21 @@ pub(crate) fn target_of(headers: &HeaderMap) -> Option<&str> {
 // === impl Methods ===
 
 impl Methods {
-    /// The methods of these services, which are described in [`DESCRIPTORS`] or are server reflection.
+    /// The methods of these services of the contracts, and those of server reflection.
     pub(crate) fn of(services: &[&str]) -> Self {
-        let set = FileDescriptorSet::decode(DESCRIPTORS).expect("the generated descriptors decode");
-        let mut methods = HashMap::new();
-        for file in &set.file {
-            for service in &file.service {
-                let name = match file.package() {
-                    "" => service.name().to_owned(),
-                    package => format!("{package}.{}", service.name()),
-                };
-                if !services.contains(&name.as_str()) {
-                    continue;
-                }
-                for method in &service.method {
-                    let streams = method.client_streaming() || method.server_streaming();
-                    let kind = if streams {
-                        MethodKind::Stream
-                    } else {
-                        MethodKind::Unary
-                    };
-                    methods.insert(format!("/{name}/{}", method.name()).into_boxed_str(), kind);
-                }
-            }
-        }
-        for reflection in super::reflection::METHODS {
-            methods.insert(reflection.into(), MethodKind::Stream);
-        }
-        Self(Arc::new(methods))
+        let known = METHODS.iter().filter(|method| services.contains(&method.service));
+        let known = known.map(|method| {
+            let kind = match method.is_streaming {
+                true => MethodKind::Stream,
+                false => MethodKind::Unary,
+            };
+            (
+                format!("/{}/{}", method.service, method.name).into_boxed_str(),
+                kind,
+            )
+        });
+        let reflection = super::reflection::METHODS.map(|path| (path.into(), MethodKind::Stream));
+        Self(Arc::new(known.chain(reflection).collect()))
     }
 
     /// The kind of the method at this path.
