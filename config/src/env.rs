@@ -27,6 +27,8 @@ pub const DAPR_API_TOKEN: &str = "DAPR_API_TOKEN";
 pub const APP_API_TOKEN: &str = "APP_API_TOKEN";
 /// Namespace of the workload.
 pub const NAMESPACE: &str = "NAMESPACE";
+/// Folder of the user's session for what ends with it.
+pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// Value of the placeholder `{podName}`.
 pub const POD_NAME: &str = "POD_NAME";
 /// Advertised host address.

@@ -7,9 +7,11 @@ use serde_json::Value;
 use crate::error::{InitError, InitReason};
 use crate::facade::Resolver;
 use crate::kubernetes::{DnsLookup, KubernetesResolver};
+use crate::local::Neighbour;
 use crate::mdns::MdnsResolver;
 use crate::nameformat::NameFormatResolver;
 use crate::resolver::NameResolver;
+use crate::self_hosted::SelfHosted;
 
 /// Which resolver to start: `spec.nameResolution` of the Configuration, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +67,10 @@ pub fn start(component: &Component, instance: &Instance) -> Result<Resolver, Ini
     }
     let log_name = format!("nr ({name}/{version})");
     let resolver = match name.to_ascii_lowercase().as_str() {
-        "mdns" => MdnsResolver::start(instance, &log_name).map(shared),
+        "mdns" => match MdnsResolver::start(instance, &log_name) {
+            Ok(resolver) => Ok(shared(resolver)),
+            Err(error) => Err(error.to_string()),
+        },
         "kubernetes" => DnsLookup::from_system()
             .and_then(|lookup| KubernetesResolver::new(configuration, lookup))
             .map(shared),
@@ -73,6 +78,29 @@ pub fn start(component: &Component, instance: &Instance) -> Result<Resolver, Ini
         _ => return Err(unknown()),
     };
     let resolver = resolver.map_err(|message| fail(InitReason::Init, message))?;
+    tracing::info!(target: "dapr.runtime", "Initialized name resolution to {name}");
+    Ok(Resolver::new(resolver))
+}
+
+/// Starts what finds sidecars outside Kubernetes unless the Configuration chooses something else: the registry of
+/// this machine and multicast DNS.
+///
+/// Multicast is announced and heard as with the component `mdns`, but need not be there if there is a registry.
+///
+/// # Errors
+/// No registry and no network for the announcement, or an address that cannot be announced.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn start_self_hosted(instance: &Instance, neighbour: &Neighbour) -> Result<Resolver, InitError> {
+    let (name, version) = ("mdns", "v1");
+    let resolver = SelfHosted::start(instance, neighbour, &format!("nr ({name}/{version})"));
+    let resolver = resolver.map_err(|error| InitError {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        reason: InitReason::Init,
+        message: error.to_string(),
+    })?;
     tracing::info!(target: "dapr.runtime", "Initialized name resolution to {name}");
     Ok(Resolver::new(resolver))
 }

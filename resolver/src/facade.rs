@@ -117,13 +117,15 @@ impl Resolver {
     /// Drops what is kept for a callee whose connection failed as unavailable or unauthenticated.
     ///
     /// An answer with several addresses goes on to be used while it is renewed: one of them failed, and calls
-    /// need not wait for that. A live set stays: its resolver knows best.
+    /// need not wait for that. A live set stays: its resolver is told, and knows best.
     pub fn forget(&self, request: &Request<'_>) {
         let snapshot = self.0.table.load();
         let Some(entry) = snapshot.get(request) else {
             return;
         };
-        let Some(refresh) = &entry.refresh else { return };
+        let Some(refresh) = &entry.refresh else {
+            return self.0.resolver.doubt(*request);
+        };
         if entry.endpoints.with(|members| members.len() > 1) {
             entry.doubted.notify_one();
         } else {

@@ -22,6 +22,9 @@ pub trait NameResolver: Send + Sync + 'static {
     /// The reason, which the caller's app sees.
     fn resolve<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, ResolveError>>;
 
+    /// Told that a connection to an address of a live set failed; the set may be looked at again.
+    fn doubt(&self, _request: Request<'_>) {}
+
     /// Withdraws the own instance and ends background work.
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))

@@ -14,4 +14,4 @@ pub use error::SettingsError;
 pub use flags::Flags;
 pub use port::stable_port;
 pub use security::{HttpProxy, Security};
-pub use settings::{MetricsServer, Settings};
+pub use settings::{LocalRegistry, MetricsServer, Settings};

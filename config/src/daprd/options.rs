@@ -45,6 +45,7 @@ impl Flags {
         set.text("sentry-address", &mut self.sentry_address, "address of the certificate authority");
         set.list("sentry-request-jwt-audiences", &mut self.sentry_request_jwt_audiences, "audiences of the JWTs to ask for");
         set.bool("enable-mtls", &mut self.enable_mtls, "mutual TLS between sidecars and to the control plane");
+        set.text("local-registry", &mut self.local_registry, "where the sidecars of this machine find each other: on for a folder of the user's session, off, or a folder");
         set.text("placement-host-address", &mut self.placement_host_address, "comma-separated addresses of the placement service");
         set.list("scheduler-host-address", &mut self.scheduler_host_address, "addresses of the scheduler service");
         set.unsigned("scheduler-job-streams", &mut self.scheduler_job_streams, "streams per scheduler host");

@@ -56,6 +56,8 @@ pub struct Settings {
     pub resource_paths: Vec<PathBuf>,
     /// Identity and control plane.
     pub security: Security,
+    /// Where the sidecars of this machine find each other, unless the Configuration chooses a name resolver.
+    pub local_registry: LocalRegistry,
     /// Placement addresses.
     pub placement_addresses: Vec<String>,
     /// Scheduler addresses.
@@ -96,6 +98,17 @@ pub struct Settings {
     pub connection_purge: Duration,
     /// Proxy rules for outgoing HTTP calls.
     pub http_proxy: HttpProxy,
+}
+
+/// Where the sidecars of one machine meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalRegistry {
+    /// Nowhere.
+    Off,
+    /// In a folder of the user's session: below `XDG_RUNTIME_DIR`, if that is given.
+    Session(Option<PathBuf>),
+    /// In this folder.
+    Folder(PathBuf),
 }
 
 /// Where metrics are served.
@@ -169,6 +182,7 @@ impl Settings {
             configurations: flags.config,
             resource_paths,
             security,
+            local_registry: LocalRegistry::new(&flags.local_registry, environment),
             placement_addresses,
             scheduler_addresses,
             scheduler_job_streams: flags.scheduler_job_streams,
@@ -231,6 +245,18 @@ impl Settings {
         match self.internal_grpc_listen_address.as_str() {
             host @ ("127.0.0.1" | "localhost" | "[::1]") => Some(host),
             _ => None,
+        }
+    }
+}
+
+// === impl LocalRegistry ===
+
+impl LocalRegistry {
+    fn new(option: &str, environment: &impl Env) -> Self {
+        match option.trim() {
+            "off" => Self::Off,
+            "" | "on" => Self::Session(environment.get_filled(env::XDG_RUNTIME_DIR).map(PathBuf::from)),
+            folder => Self::Folder(PathBuf::from(folder)),
         }
     }
 }
@@ -323,6 +349,32 @@ mod tests {
 
     fn error(args: &[&str]) -> String {
         settings_in(&EmptyEnv, args).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_sidecars_of_a_machine_meet_unless_they_are_told_not_to() {
+        let session = [("XDG_RUNTIME_DIR".to_owned(), "/run/user/7".to_owned())];
+        let session: std::collections::HashMap<_, _> = session.into_iter().collect();
+        let cases: [(&[&str], _); 4] = [
+            (&[], LocalRegistry::Session(Some("/run/user/7".into()))),
+            (
+                &["--local-registry=on"],
+                LocalRegistry::Session(Some("/run/user/7".into())),
+            ),
+            (&["--local-registry=off"], LocalRegistry::Off),
+            (
+                &["--local-registry=/var/lib/x"],
+                LocalRegistry::Folder("/var/lib/x".into()),
+            ),
+        ];
+        for (args, expected) in cases {
+            assert_eq!(
+                settings_in(&session, args).unwrap().local_registry,
+                expected,
+                "{args:?}"
+            );
+        }
+        assert_eq!(settings(&[]).local_registry, LocalRegistry::Session(None));
     }
 
     #[test]

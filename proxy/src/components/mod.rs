@@ -43,6 +43,7 @@ use crate::metadata::{self, MetadataStore};
 
 pub(crate) use self::handlers::Handlers;
 pub(crate) use self::middleware::Pipelines;
+pub(crate) use self::outside::client as outside;
 
 /// All components of a run. Clones share them.
 #[derive(Clone)]

@@ -20,7 +20,7 @@ struct Outside(Clients);
 const MAX_HEAD: usize = 64 << 10;
 
 /// A client for all components of a run.
-pub(super) fn client(network: &AppNetwork) -> HttpClient {
+pub(crate) fn client(network: &AppNetwork) -> HttpClient {
     let dialer = network.dialer().with_tls(Tls::system(&network.crypto));
     let settings = PoolSettings {
         max_head: MAX_HEAD,

@@ -12,6 +12,7 @@
 
 mod app;
 mod observe;
+mod resolution;
 mod resources;
 mod security;
 mod servers;

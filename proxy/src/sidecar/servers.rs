@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use outrigger_component::Catalogue;
 use outrigger_config::configuration::{self, Configuration};
+use outrigger_config::daprd;
 use outrigger_config::daprd::Settings;
 use outrigger_config::env::{self, Env, ProcessEnv};
-use outrigger_config::{Mode, daprd};
 use outrigger_identity::{Identity, tls};
 use outrigger_kit::boolean::is_truthy;
 use outrigger_link::{LinkSettings, PeerSettings, Peers, TcpConnect};
-use outrigger_resolver::{self as resolver, DnsLookup, Resolver};
+use outrigger_resolver::{DnsLookup, Resolver};
 use outrigger_svc::{BoxConnection, CallContext, Drain, DrainSignal, Surface};
 use tokio::io::BufReader;
 use tokio::sync::watch;
@@ -21,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::app::AppParts;
 use super::observe::Observers;
+use super::resolution::{self, Resolution};
 use super::security::Security;
 use super::{RUNTIME, RunError, resources};
 use crate::app::{AppChannel, AppNetwork, AppStatus, Dialer, Gate};
-use crate::components::{Components, Handlers, Pipelines};
+use crate::components::{Components, Handlers, Pipelines, outside};
 use crate::grpc_api::{ApiLog, GrpcRule, GrpcRules, GrpcSettings};
 use crate::health::{Health, Target};
 use crate::host::Host;
@@ -101,11 +102,6 @@ pub(super) async fn start(
     };
     let internal = hold_internal_port(settings, host).await?;
     let internal_port = internal.addresses().first().map_or(0, SocketAddr::port);
-    let host_address = match settings.loopback_host() {
-        Some(address) => address.to_owned(),
-        None => resolver::host_address(settings.host_address.as_deref())?,
-    };
-    let resolver = name_resolution(settings, configuration, host, &host_address, internal_port)?;
     let lookup = DnsLookup::from_system().map_err(RunError::AppChannel)?;
     let pipelines = Pipelines::default();
     let network = AppNetwork {
@@ -117,6 +113,15 @@ pub(super) async fn start(
         metrics: observers.metrics.clone(),
         handlers: pipelines.app.clone(),
     };
+    let resolution = Resolution {
+        settings,
+        host,
+        catalogue,
+        metrics: &observers.metrics,
+        http: outside(&network),
+        internal: internal.addresses(),
+    };
+    let (resolver, host_address) = resolution::start(&resolution, configuration).await?;
     let components = Components::new(
         settings,
         configuration,
@@ -153,8 +158,8 @@ pub(super) async fn start(
     let invoker = InvokerParts {
         app_id: settings.app_id.as_arc().clone(),
         namespace: settings.namespace.name().into(),
-        peers: forgetting(peers, resolver.clone(), internal_port),
-        resolver: resolver.clone(),
+        peers: resolution::forgetting(peers, resolver.clone(), internal_port),
+        resolver: Some(resolver.clone()),
         internal_port,
         host_address,
         host_name: host.name.clone(),
@@ -207,7 +212,7 @@ pub(super) async fn start(
         grpc,
         internal: internal_drain,
         targets,
-        resolver,
+        resolver: Some(resolver),
         components,
         app_status: watch::Sender::new(AppStatus::Unknown),
         workers: Arc::clone(workers),
@@ -340,58 +345,6 @@ async fn hold_internal_port(settings: &Settings, host: &Host) -> Result<Listener
     };
     let listeners = Listeners::tcp(address, fixed.unwrap_or(0)).await;
     listeners.map_err(|error| RunError::Listen(format!("failed to start internal gRPC server: {error}")))
-}
-
-fn name_resolution(
-    settings: &Settings,
-    configuration: &Configuration,
-    host: &Host,
-    host_address: &str,
-    internal_port: u16,
-) -> Result<Option<Resolver>, RunError> {
-    let component = match &configuration.name_resolution {
-        Some(spec) if !spec.component.is_empty() => resolver::Component {
-            name: spec.component.clone(),
-            version: if spec.version.is_empty() {
-                "v1".to_owned()
-            } else {
-                spec.version.clone()
-            },
-            configuration: spec.configuration.clone(),
-        },
-        _ => resolver::Component {
-            name: match settings.mode {
-                Mode::Standalone => "mdns".to_owned(),
-                Mode::Kubernetes => "kubernetes".to_owned(),
-            },
-            version: "v1".to_owned(),
-            configuration: configuration
-                .name_resolution
-                .as_ref()
-                .map_or(serde_json::Value::Null, |spec| spec.configuration.clone()),
-        },
-    };
-    let instance = resolver::Instance {
-        app_id: settings.app_id.to_string(),
-        host_name: host.name.clone(),
-        host_address: host_address.to_owned(),
-        internal_port,
-    };
-    Ok(Some(resolver::start(&component, &instance)?))
-}
-
-/// An address whose link was given up is resolved anew.
-fn forgetting(peers: Peers, resolver: Option<Resolver>, internal_port: u16) -> Peers {
-    match resolver {
-        Some(resolver) => peers.on_discard(move |peer| {
-            resolver.forget(&resolver::Request {
-                app_id: &peer.app_id,
-                namespace: &peer.namespace,
-                port: internal_port,
-            });
-        }),
-        None => peers,
-    }
 }
 
 async fn open_grpc(

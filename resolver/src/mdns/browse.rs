@@ -127,9 +127,9 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mdns::hub::Hub;
     use crate::mdns::network::Network;
     use crate::mdns::records::Records;
+    use crate::mdns::testing::Hub;
 
     fn announcement(app_id: &str, process_id: u32) -> Vec<u8> {
         let address = "192.0.2.2".parse().unwrap();

@@ -14,14 +14,14 @@
 //! Source: RFC 6762, RFC 6763, specification of name resolution, section 3.
 
 mod browse;
-#[cfg(test)]
-mod hub;
 mod network;
 mod packet;
 mod records;
 mod registry;
 mod responder;
 mod sockets;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -30,14 +30,14 @@ use std::time::Duration;
 
 use outrigger_svc::BoxFuture;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::SCOPE;
 use crate::component::Instance;
-use crate::endpoint::{Endpoints, Request};
+use crate::endpoint::{Endpoint, Endpoints, Request};
 use crate::error::ResolveError;
 use crate::flight::Flights;
 use crate::resolver::{Answer, Keep, NameResolver};
@@ -82,6 +82,25 @@ pub struct MdnsResolver {
     stop: CancellationToken,
 }
 
+/// Why the own instance cannot be announced; the text of the init error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MdnsError {
+    /// The host address is no IP address.
+    #[error("Failed to parse given IP: {0}")]
+    Address(String),
+    /// A name does not fit in a DNS name.
+    #[error("app id or host name is too long for a DNS name: {app_id}, {host_name}")]
+    Name {
+        /// Id of the own app.
+        app_id: String,
+        /// Name of the machine.
+        host_name: String,
+    },
+    /// No interface carries multicast.
+    #[error("No supported interface")]
+    NoInterface,
+}
+
 /// Searches and remembers.
 struct Seeker {
     network: Arc<dyn Network>,
@@ -114,16 +133,19 @@ impl MdnsResolver {
     /// `log_name` is the component's name in log lines.
     ///
     /// # Errors
-    /// The text of the init error: the host address is not an IP address, a name is too long, or no
-    /// interface carries multicast.
+    /// See [`MdnsError`].
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn start(instance: &Instance, log_name: &str) -> Result<Self, String> {
+    pub fn start(instance: &Instance, log_name: &str) -> Result<Self, MdnsError> {
         Self::start_on(Arc::new(Sockets), instance, log_name)
     }
 
-    fn start_on(network: Arc<dyn Network>, instance: &Instance, log_name: &str) -> Result<Self, String> {
+    pub(crate) fn start_on(
+        network: Arc<dyn Network>,
+        instance: &Instance,
+        log_name: &str,
+    ) -> Result<Self, MdnsError> {
         let Instance {
             app_id,
             host_name,
@@ -132,12 +154,13 @@ impl MdnsResolver {
         } = instance;
         let address: IpAddr = host_address
             .parse()
-            .map_err(|_| format!("Failed to parse given IP: {host_address}"))?;
+            .map_err(|_| MdnsError::Address(host_address.clone()))?;
         let records = Records::new(app_id, host_name, std::process::id(), *internal_port, address)
-            .ok_or_else(|| {
-                format!("app id or host name is too long for a DNS name: {app_id}, {host_name}")
+            .ok_or_else(|| MdnsError::Name {
+                app_id: app_id.clone(),
+                host_name: host_name.clone(),
             })?;
-        let channel = network.open().map_err(|_| "No supported interface".to_owned())?;
+        let channel = network.open().map_err(|_| MdnsError::NoInterface)?;
         tracing::info!(
             target: SCOPE,
             component = log_name,
@@ -164,6 +187,25 @@ impl MdnsResolver {
             tasks,
             stop,
         })
+    }
+
+    /// The instances of an app that are known by now.
+    pub(crate) fn known(&self, app_id: &str) -> Vec<Endpoint> {
+        let live = self.seeker.registry.live(app_id);
+        live.map_or_else(Vec::new, |live| live.members().to_vec())
+    }
+
+    /// Told of each change of what is known.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.seeker.registry.changes()
+    }
+
+    /// Looks for an app in the background, now and with every refresh.
+    pub(crate) fn look_for(&self, app_id: Arc<str>) {
+        if self.seeker.registry.want(&app_id) {
+            // Where the line is full the next round looks for it.
+            self.seeker.refresh.try_send(app_id).ok();
+        }
     }
 
     async fn find(&self, app_id: &str) -> Result<Answer, ResolveError> {
@@ -302,33 +344,11 @@ impl std::fmt::Debug for Seeker {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use tokio::time::Instant;
 
-    use super::hub::Hub;
-    use super::network::Channel;
+    use super::testing::{Hub, Nowhere, instance, start};
     use super::*;
-    use crate::endpoint::Endpoint;
     use crate::facade::Resolver;
-
-    fn instance(app_id: &str, host_name: &str, host_address: &str) -> Instance {
-        Instance {
-            app_id: app_id.to_owned(),
-            host_name: host_name.to_owned(),
-            host_address: host_address.to_owned(),
-            internal_port: 26102,
-        }
-    }
-
-    fn start(hub: &Hub, app_id: &str, address: &str) -> MdnsResolver {
-        MdnsResolver::start_on(
-            Arc::new(hub.clone()),
-            &instance(app_id, address, address),
-            "nr (mdns/v1)",
-        )
-        .unwrap()
-    }
 
     fn request(app_id: &str) -> Request<'_> {
         Request {
@@ -425,15 +445,9 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_network_nothing_is_announced_or_found() {
-        struct Nowhere;
-        impl Network for Nowhere {
-            fn open(&self) -> io::Result<Box<dyn Channel>> {
-                Err(io::ErrorKind::AddrNotAvailable.into())
-            }
-        }
         let instance = instance("caller", "vm", "10.0.0.1");
         let failure = MdnsResolver::start_on(Arc::new(Nowhere), &instance, "nr (mdns/v1)").unwrap_err();
-        assert_eq!(failure, "No supported interface");
+        assert_eq!(failure.to_string(), "No supported interface");
 
         let seeker = Seeker {
             network: Arc::new(Nowhere),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::packet::Found;
@@ -15,7 +16,10 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(60);
 
 /// The addresses of every known app; calls read them out of the live sets.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<HashMap<Arc<str>, Known>>);
+pub(crate) struct Registry {
+    known: Mutex<HashMap<Arc<str>, Known>>,
+    changed: watch::Sender<()>,
+}
 
 /// The addresses of one app.
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ struct Known {
     ipv6: Vec<Address>,
     /// The IPv4 addresses if there are any, else the IPv6 addresses.
     live: Arc<Endpoints>,
+    /// Whether it is looked for though nothing is known of it.
+    is_wanted: bool,
 }
 
 #[derive(Debug)]
@@ -55,42 +61,60 @@ impl Registry {
                 None => list.push(Address::new(address, expires)),
             }
         }
-        known.publish();
+        if known.publish() {
+            self.changed.send_replace(());
+        }
     }
 
-    /// All known apps. Those that had no address left at the last call are dropped.
+    /// Has an app looked for from now on, and tells whether it was not before.
+    pub(crate) fn want(&self, app_id: &Arc<str>) -> bool {
+        let mut known = self.lock();
+        !std::mem::replace(&mut known.entry(Arc::clone(app_id)).or_default().is_wanted, true)
+    }
+
+    /// Told of each change of a live set.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// All known apps. Those that had no address left at the last call are dropped, unless they are wanted.
     pub(crate) fn app_ids(&self) -> Vec<Arc<str>> {
         let mut known = self.lock();
-        known.retain(|_, known| !known.live.is_empty());
+        known.retain(|_, known| known.is_wanted || !known.live.is_empty());
         known.keys().cloned().collect()
     }
 
     /// Drops addresses that were not heard of in time.
     pub(crate) fn expire(&self) {
         let now = Instant::now();
+        let mut changed = false;
         for known in self.lock().values_mut() {
             known.ipv4.retain(|address| address.expires > now);
             known.ipv6.retain(|address| address.expires > now);
-            known.publish();
+            changed |= known.publish();
+        }
+        if changed {
+            self.changed.send_replace(());
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 // === impl Known ===
 
 impl Known {
-    fn publish(&self) {
+    /// Shows what is known; whether that is something else than before.
+    fn publish(&self) -> bool {
         let family = if self.ipv4.is_empty() {
             &self.ipv6
         } else {
             &self.ipv4
         };
         self.live
-            .replace(family.iter().map(|address| address.endpoint.clone()).collect());
+            .replace(family.iter().map(|address| address.endpoint.clone()).collect())
     }
 }
 

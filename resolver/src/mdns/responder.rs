@@ -95,8 +95,8 @@ impl Script {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mdns::hub::Hub;
     use crate::mdns::network::Network;
+    use crate::mdns::testing::Hub;
 
     fn callee() -> Records {
         Records::new("callee", "vm", 21963, 26102, "192.0.2.2".parse().unwrap()).unwrap()

@@ -1,4 +1,4 @@
-//! A network in memory, for tests.
+//! Networks and sidecars in memory, for tests.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use outrigger_svc::BoxFuture;
 use tokio::sync::broadcast;
 
+use super::MdnsResolver;
 use super::network::{Channel, Network, Received, To};
+use crate::component::Instance;
 
 /// A link that everybody is on.
 #[derive(Clone)]
@@ -24,11 +26,44 @@ pub(crate) struct Ear {
     inbox: broadcast::Receiver<Packet>,
 }
 
+/// No network at all.
+pub(crate) struct Nowhere;
+
 #[derive(Clone, Debug)]
 struct Packet {
     bytes: Vec<u8>,
     from: u16,
     to: Option<u16>,
+}
+
+/// A sidecar on a machine that has no other of its app.
+pub(crate) fn instance(app_id: &str, host_name: &str, host_address: &str) -> Instance {
+    Instance {
+        app_id: app_id.to_owned(),
+        host_name: host_name.to_owned(),
+        host_address: host_address.to_owned(),
+        internal_port: 26102,
+    }
+}
+
+/// Starts a sidecar at an address on the hub.
+pub(crate) fn start(hub: &Hub, app_id: &str, address: &str) -> MdnsResolver {
+    start_on(hub, app_id, address, 26102)
+}
+
+/// Starts a sidecar at an address and port on the hub.
+pub(crate) fn start_on(hub: &Hub, app_id: &str, address: &str, port: u16) -> MdnsResolver {
+    let instance = Instance {
+        internal_port: port,
+        ..instance(app_id, &format!("{address}-{port}"), address)
+    };
+    MdnsResolver::start_on(Arc::new(hub.clone()), &instance, "nr (mdns/v1)").unwrap()
+}
+
+impl Network for Nowhere {
+    fn open(&self) -> io::Result<Box<dyn Channel>> {
+        Err(io::ErrorKind::AddrNotAvailable.into())
+    }
 }
 
 impl Hub {
