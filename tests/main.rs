@@ -11,6 +11,7 @@
 )]
 
 mod suite {
+    mod access;
     mod identity;
     mod invoke;
     mod observe;

@@ -9,11 +9,13 @@
 //! | [`http_api`], [`grpc_api`] | the two surfaces for the own app |
 //! | [`invoke`] | targets, dispatch and outcome of service invocation |
 //! | [`internal`] | calls that come from other sidecars |
+//! | [`access`] | who may call which operation of the app |
 //! | [`passthrough`] | gRPC calls that are not ours, frame by frame |
 //! | [`app`] | the channel to the own app, and its health |
 //! | [`components`] | what resources have made of the catalogue |
 //! | [`sidecar`] | one run from start to the end of the drain |
 
+mod access;
 mod app;
 #[cfg(feature = "bench")]
 #[doc(hidden)]

@@ -22,7 +22,7 @@ use outrigger_error::code::reason_phrase;
 use outrigger_kit::boolean::is_truthy;
 use outrigger_kit::method::normalise;
 use outrigger_link::{CallError, Status, code};
-use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response};
+use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response, Surface};
 use outrigger_telemetry::metrics::{Kind, Metrics};
 use outrigger_telemetry::trace::TraceContext;
 use tokio::time::Instant;
@@ -107,13 +107,22 @@ impl<N: Network> Passthrough<N> {
         let app_id = target.split_once('.').map_or(target.as_str(), |(id, _)| id);
         if app_id == self.network.app_id() {
             self.to_app(call).await
+        } else if call.context.surface == Surface::Internal && call.context.peer.is_some() {
+            // The callee would take it for a call of this app: whoever is let in here would be let in there.
+            let text = format!(
+                "a call for app {app_id} came to the sidecar of app {}",
+                self.network.app_id()
+            );
+            Err(Status::new(code::PERMISSION_DENIED, text))
         } else {
             self.to_peer(&target, app_id, call).await
         }
     }
 
     async fn to_app(&self, call: Call) -> Result<Response, Status> {
-        let operation = normalise(call.method())
+        // With its query: what a question mark hides must not reach the app unjudged.
+        let method = call.request.uri().path_and_query();
+        let operation = normalise(method.map_or("/", PathAndQuery::as_str))
             .map_err(|error| Status::new(code::INVALID_ARGUMENT, format!("invalid method: {error}")))?;
         self.network.permit(call.context.peer.as_deref(), &operation)?;
         let path = PathAndQuery::try_from(operation.as_ref())

@@ -8,6 +8,7 @@ use outrigger_svc::{Request, Response};
 use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::{TraceContext, Tracer};
 
+use crate::access::{AccessControl, Protocol, Subject};
 use crate::app::{AppChannel, GrpcApp};
 use crate::components::Handlers;
 use crate::grpc_api::{Backend, GrpcSettings, Shutdown};
@@ -38,6 +39,7 @@ pub(crate) struct Runtime {
     pub(crate) grpc: GrpcSettings,
     pub(crate) invoker: InvokerParts,
     pub(crate) app: Option<AppChannel>,
+    pub(crate) access: AccessControl,
 }
 
 /// The routes that the API rules have left, on either port.
@@ -72,6 +74,7 @@ pub(crate) struct GrpcNetwork {
     app: Option<GrpcApp>,
     invoker: Invoker,
     peers: Peers,
+    access: AccessControl,
     metrics: Metrics,
 }
 
@@ -141,6 +144,7 @@ impl Runtime {
             app: worker.app.as_ref().and_then(|app| app.grpc().cloned()),
             invoker: worker.invoker.clone(),
             peers: self.invoker.peers.clone(),
+            access: self.access.clone(),
             metrics: self.metrics.clone(),
         }
     }
@@ -150,6 +154,7 @@ impl Runtime {
         InternalParts {
             app_id: Arc::clone(&self.app_id),
             app: worker.app.clone(),
+            access: self.access.clone(),
             tracer: self.tracer.clone(),
             metrics: self.metrics.clone(),
         }
@@ -211,8 +216,13 @@ impl Network for GrpcNetwork {
         &self.app_id
     }
 
-    fn permit(&self, _peer: Option<&str>, _operation: &str) -> Result<(), Status> {
-        Ok(())
+    fn permit(&self, peer: Option<&str>, operation: &str) -> Result<(), Status> {
+        let subject = Subject {
+            peer,
+            operation,
+            protocol: Protocol::Grpc,
+        };
+        self.access.permit(subject, &self.metrics)
     }
 
     fn app(&self) -> Option<&GrpcApp> {

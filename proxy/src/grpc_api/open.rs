@@ -68,6 +68,12 @@ fn refusal(request: &Request) -> Option<Response> {
         );
         return Some(refuse(StatusCode::METHOD_NOT_ALLOWED, code::INTERNAL, text));
     }
+    let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+    if !path.starts_with('/') {
+        // Routed without its slash, a method would escape the rules that are written with one.
+        let text = format!("malformed method name: {}", outrigger_kit::quote::go_quote(path));
+        return Some(answer(&Status::new(code::UNIMPLEMENTED, text)));
+    }
     let content_type = request
         .headers()
         .get(CONTENT_TYPE)
@@ -123,6 +129,21 @@ mod tests {
         });
         let Ok(response) = service.oneshot(request).await;
         response
+    }
+
+    #[test]
+    fn a_method_begins_with_a_slash() {
+        for (path, refused) in [("/a.B/C", false), ("?/a.B/C", true), ("*", true)] {
+            let mut request = Request::new(Body::empty());
+            *request.method_mut() = Method::POST;
+            *request.uri_mut() = http::Uri::builder().path_and_query(path).build().unwrap();
+            request
+                .headers_mut()
+                .insert(CONTENT_TYPE, "application/grpc".parse().unwrap());
+            let refusal = refusal(&request);
+            assert_eq!(refusal.is_some(), refused, "{path}");
+            assert!(refusal.is_none_or(|answer| answer.headers()["grpc-status"] == "12"));
+        }
     }
 
     #[tokio::test]

@@ -5,11 +5,12 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use outrigger_link::{CallScope, Callee, Invocation, Reply, Status};
+use outrigger_link::{CallScope, Callee, Invocation, Reply, Status, Verb};
 use outrigger_svc::{Body, Request, Response, Service, ServiceExt};
 use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::{Span, SpanKind, TraceContext, Tracer};
 
+use crate::access::{AccessControl, Protocol, Subject};
 use crate::app::AppChannel;
 use crate::invoke::normalise;
 
@@ -27,6 +28,8 @@ pub(crate) struct InternalParts {
     pub(crate) app_id: Arc<str>,
     /// The worker's channel to the app; none without an app port.
     pub(crate) app: Option<AppChannel>,
+    /// Who may call what.
+    pub(crate) access: AccessControl,
     /// Starts the span of each call.
     pub(crate) tracer: Tracer,
     /// Counts the calls.
@@ -60,7 +63,8 @@ where
 
     async fn invoke(&self, scope: CallScope, call: Invocation) -> Result<Reply, Status> {
         let mut span = self.parts.span(scope.trace.as_ref());
-        let outcome = self.parts.call(call, span.as_mut()).await;
+        let peer = scope.context.peer.as_deref();
+        let outcome = self.parts.call(peer, call, span.as_mut()).await;
         if let Some(span) = &mut span
             && let Err(status) = &outcome
         {
@@ -81,11 +85,22 @@ where
 // === impl InternalParts ===
 
 impl InternalParts {
-    async fn call(&self, mut call: Invocation, span: Option<&mut Span>) -> Result<Reply, Status> {
+    async fn call(
+        &self,
+        peer: Option<&str>,
+        mut call: Invocation,
+        span: Option<&mut Span>,
+    ) -> Result<Reply, Status> {
         let Some(app) = &self.app else {
             return Err(no_app());
         };
         normalise(&mut call)?;
+        let subject = Subject {
+            peer,
+            operation: &call.method,
+            protocol: protocol(app, &call),
+        };
+        self.access.permit(subject, &self.metrics)?;
         let trace = match span {
             Some(span) => {
                 if span.is_recording() {
@@ -126,6 +141,15 @@ impl InternalParts {
         span.set_attribute("rpc.service", "ServiceInvocation");
         span.set_attribute("dapr.invoke_method", call.method.as_str());
     }
+}
+
+/// What the rules are matched by; the verb of a call without any metadata does not count.
+fn protocol(app: &AppChannel, call: &Invocation) -> Protocol {
+    if !app.is_http() {
+        return Protocol::Grpc;
+    }
+    let http = call.http.as_ref().filter(|_| !call.metadata.is_empty());
+    Protocol::Http(http.map_or(Verb::NONE, |http| http.verb))
 }
 
 fn no_app() -> Status {

@@ -1,6 +1,6 @@
 use std::convert::Infallible;
 
-use outrigger_link::{HttpExtension, Verb};
+use outrigger_link::HttpExtension;
 use outrigger_svc::{CallContext, Surface};
 use outrigger_telemetry::trace::TraceSettings;
 
@@ -11,6 +11,7 @@ fn internal(app: Option<AppChannel>, tracer: Tracer) -> impl Callee {
     let parts = InternalParts {
         app_id: "callee".into(),
         app,
+        access: AccessControl::default(),
         tracer,
         metrics: Metrics::disabled(),
     };

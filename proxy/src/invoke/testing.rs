@@ -15,6 +15,7 @@ use outrigger_telemetry::trace::Tracer;
 use tokio::net::TcpListener;
 
 use super::{EndpointSettings, Endpoints, Invoker, InvokerParts, Readiness};
+use crate::access::AccessControl;
 use crate::app::{AppChannel, Gate, testing};
 use crate::internal::{Internal, InternalParts};
 
@@ -70,6 +71,7 @@ pub(crate) async fn start_peer(app: Option<AppChannel>, metrics: Metrics, tracer
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let parts = InternalParts {
+        access: AccessControl::default(),
         app_id: "callee".into(),
         app,
         tracer,

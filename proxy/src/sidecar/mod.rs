@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::observe::Observers;
 use self::servers::Servers;
+use crate::access::AccessError;
 use crate::health::Health;
 use crate::host::Host;
 use crate::metadata::{ActorRuntime, MetadataStore, SidecarMetadata};
@@ -59,6 +60,9 @@ pub enum RunError {
     /// The advertised address of the host is unknown.
     #[error("failed to determine host address: {0}")]
     HostAddress(#[from] resolver::HostAddressError),
+    /// Policies of access control that are for nobody.
+    #[error(transparent)]
+    AccessControl(#[from] AccessError),
     /// Exporters of spans cannot be set up.
     #[error("failed to setup tracing: {0}")]
     Tracing(String),

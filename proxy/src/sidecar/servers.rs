@@ -24,6 +24,7 @@ use super::observe::Observers;
 use super::resolution::{self, Resolution};
 use super::security::Security;
 use super::{RUNTIME, RunError, resources};
+use crate::access::AccessControl;
 use crate::app::{AppChannel, AppNetwork, AppStatus, Dialer, Gate};
 use crate::components::{Components, Handlers, Pipelines, outside};
 use crate::grpc_api::{ApiLog, GrpcRule, GrpcRules, GrpcSettings};
@@ -96,6 +97,7 @@ pub(super) async fn start(
     security: &Security,
     catalogue: &Catalogue,
 ) -> Result<Servers, RunError> {
+    let access = AccessControl::compile(configuration.access_control.as_ref(), settings.app.protocol)?;
     let targets = Targets {
         grpc: health.target("grpc-api-server"),
         internal: health.target("grpc-internal-server"),
@@ -179,6 +181,7 @@ pub(super) async fn start(
         invoker,
         app,
         pipelines.server,
+        access,
     ));
     let parts: Arc<[WorkerParts]> = (0..workers.len()).map(|_| runtime.worker()).collect();
 
@@ -257,6 +260,7 @@ fn runtime(
     invoker: InvokerParts,
     app: Option<AppChannel>,
     http_handlers: Handlers,
+    access: AccessControl,
 ) -> Runtime {
     let api_logging = api_logging(settings, configuration);
     let api_token: Option<Arc<str>> = settings.api_token.as_deref().map(Into::into);
@@ -291,6 +295,7 @@ fn runtime(
         },
         invoker,
         app,
+        access,
     }
 }
 

@@ -144,7 +144,6 @@ fn a_call_succeeds_after_the_other_sidecar_was_started_again() {
 }
 
 #[test]
-#[ignore = "access control is not built yet"]
 fn a_refused_caller_is_told_so() {
     isolated!(async {
         let yaml = "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: c}\nspec:\n  \

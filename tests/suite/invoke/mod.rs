@@ -54,7 +54,7 @@ async fn pair(app: HttpApp) -> Result<Cluster> {
 }
 
 /// Two sidecars that start at the same time.
-async fn both(one: DaprdBuilder, other: DaprdBuilder) -> Result<(Daprd, Daprd)> {
+pub(super) async fn both(one: DaprdBuilder, other: DaprdBuilder) -> Result<(Daprd, Daprd)> {
     let (one, other) = (one.spawn()?, other.spawn()?);
     one.ready().await?;
     other.ready().await?;
@@ -62,7 +62,7 @@ async fn both(one: DaprdBuilder, other: DaprdBuilder) -> Result<(Daprd, Daprd)> 
 }
 
 /// The body of an invocation that failed.
-fn failure(app_id: &str, cause: &str) -> Value {
+pub(super) fn failure(app_id: &str, cause: &str) -> Value {
     json!({
         "errorCode": "ERR_DIRECT_INVOKE",
         "message": format!("failed to invoke, id: {app_id}, err: {cause}"),
