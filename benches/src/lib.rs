@@ -1,7 +1,7 @@
 //! Every stage that a call passes through, as an operation that can be measured.
 //!
 //! ```text
-//! stages: routing │ headers │ codec │ trace │ resolver │ metrics │ link
+//! stages: routing │ access │ headers │ codec │ trace │ resolver │ metrics │ link
 //!            └──────── each calls Meter::measure for its operations ────────┐
 //!                                                                           ▼
 //!                                  benches/hot_path (time)      benches/alloc_count (allocations)
@@ -11,6 +11,7 @@
 //! figure of memory always speak of the same thing. The calls that they work on are those of [`samples`].
 //! What whole sidecars cost, beside other proxies, is measured from outside by `pair/bench_pair.py`.
 
+mod access;
 mod codec;
 mod headers;
 mod link;
@@ -32,6 +33,7 @@ pub trait Meter {
 /// Measures all operations, in the order in which a call meets them.
 pub fn measure_all(meter: &mut impl Meter) {
     routing::measure(meter);
+    access::measure(meter);
     headers::measure(meter);
     trace::measure(meter);
     resolver::measure(meter);

@@ -160,7 +160,7 @@ fn a_refused_caller_is_told_so() {
         let denied = "rpc error: code = PermissionDenied desc = access control policy has denied access to id: \
              spiffe://public/ns/default/caller operation: x/y verb: PUT";
         assert_eq!(reply.text(), super::failure("callee", denied).to_string());
-        assert!(cluster["callee"].app.requests().is_empty());
+        assert!(cluster["callee"].app.requests_for("/x/y").is_empty());
         // The own app is asked without a policy.
         assert_eq!(cluster["caller"].invoke("caller", "x").await?.status, 200);
         Ok(())
