@@ -12,6 +12,7 @@
 
 mod suite {
     mod access;
+    mod check;
     mod identity;
     mod invoke;
     mod observe;

@@ -9,6 +9,8 @@ pub(crate) enum Program {
     Daprd,
     /// The certificate authority.
     Sentry,
+    /// The check of options and resources.
+    Check,
 }
 
 /// What the command line asks for.
@@ -22,7 +24,7 @@ pub(crate) enum Choice {
     Nothing,
 }
 
-const PROGRAMS: [(&str, Program, &str); 2] = [
+const PROGRAMS: [(&str, Program, &str); 3] = [
     (
         "daprd",
         Program::Daprd,
@@ -32,6 +34,11 @@ const PROGRAMS: [(&str, Program, &str); 2] = [
         "sentry",
         Program::Sentry,
         "the certificate authority that gives workloads their SPIFFE identity",
+    ),
+    (
+        "check",
+        Program::Check,
+        "every mistake in the options and resources of a sidecar, at once",
     ),
 ];
 

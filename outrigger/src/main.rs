@@ -4,6 +4,7 @@
 //! first argument: `outrigger daprd --app-id x`. Nothing lives here but the choice, the allocator, the crypto
 //! provider, the limits of the process, the runtime and the signals.
 
+mod check;
 mod daprd;
 mod dispatch;
 mod sentry;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     match dispatch::choose(&arguments) {
         Choice::Run(Program::Daprd, arguments) => daprd::main(&arguments),
         Choice::Run(Program::Sentry, arguments) => sentry::main(&arguments),
+        Choice::Run(Program::Check, arguments) => check::main(&arguments),
         Choice::Help => {
             println!("{}", dispatch::usage());
             ExitCode::SUCCESS

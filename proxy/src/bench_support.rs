@@ -35,7 +35,11 @@ impl Access {
     /// If a policy lacks what tells whom it is for.
     #[must_use]
     pub fn new(section: configuration::AccessControl, is_http: bool) -> Self {
-        let protocol = if is_http { AppProtocol::Http } else { AppProtocol::Grpc };
+        let protocol = if is_http {
+            AppProtocol::Http
+        } else {
+            AppProtocol::Grpc
+        };
         Self {
             compiled: AccessControl::compile(Some(&section), protocol).expect("the policies are complete"),
             section,

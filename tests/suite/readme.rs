@@ -48,7 +48,7 @@ fn the_commands_of_the_readme_print_what_it_says() {
         let directory = Directory::new()?;
         let programs = directory.path().join("bin");
         std::fs::create_dir(&programs)?;
-        for name in ["daprd", "sentry"] {
+        for name in ["outrigger", "daprd", "sentry"] {
             std::os::unix::fs::symlink(outrigger_binary()?, programs.join(name))?;
         }
         let blocks = blocks()?;

@@ -68,7 +68,7 @@ pub(crate) fn allows(
 struct Node {
     label: String,
     data: Option<AccessOperation>,
-    children: Vec<Node>,
+    children: Vec<Self>,
 }
 
 fn with_slash(name: &str) -> String {

@@ -9,13 +9,13 @@ use super::*;
 /// Who calls, where it matters which of the three parts differs.
 const MYAPP: &str = "spiffe://public/ns/default/myapp";
 
-fn section(access: serde_json::Value) -> configuration::AccessControl {
+fn section(access: &serde_json::Value) -> configuration::AccessControl {
     let resource = json!({"spec": {"accessControl": access}});
     let configuration = Configuration::from_json(&resource.to_string(), &EmptyEnv).unwrap();
     configuration.access_control.unwrap()
 }
 
-fn compile(access: serde_json::Value, protocol: AppProtocol) -> AccessControl {
+fn compile(access: &serde_json::Value, protocol: AppProtocol) -> AccessControl {
     AccessControl::compile(Some(&section(access)), protocol).unwrap()
 }
 
@@ -101,8 +101,8 @@ fn every_vector_is_decided_as_in_the_reference() {
         ("spiffe://td3/ns/default/myapp3", Verb::GET, &["y"], DENY, DENY),
         ("spiffe://public/ns/default/stranger", Verb::GET, &["op1"], DENY, DENY),
     ];
-    let http = compile(vectors(), AppProtocol::Http);
-    let grpc = compile(vectors(), AppProtocol::Grpc);
+    let http = compile(&vectors(), AppProtocol::Http);
+    let grpc = compile(&vectors(), AppProtocol::Grpc);
     for &(peer, verb, methods, for_http, for_grpc) in table {
         for method in methods {
             let row = format!("{peer} {verb} {method}");
@@ -149,7 +149,7 @@ fn a_rule_is_for_what_is_below_it_and_wildcards_for_what_is_above_too() {
         ("/a*b*c", "abbc", true),
     ];
     for &(pattern, method, allowed) in table {
-        let access = compile(policy(pattern), AppProtocol::H2c);
+        let access = compile(&policy(pattern), AppProtocol::H2c);
         let outcome = allows(&access, Some(MYAPP), method, Protocol::Http(Verb::GET));
         assert_eq!(outcome, allowed, "{pattern} {method}");
     }
@@ -157,11 +157,11 @@ fn a_rule_is_for_what_is_below_it_and_wildcards_for_what_is_above_too() {
 
 #[test]
 fn without_mtls_the_default_of_all_decides() {
-    let denying = compile(vectors(), AppProtocol::Http);
+    let denying = compile(&vectors(), AppProtocol::Http);
     assert!(!allows(&denying, None, "op1", Protocol::Http(Verb::GET)));
     let policies = json!({"policies": [{"appId": "myapp", "namespace": "default", "trustDomain": "public",
                           "defaultAction": "deny"}]});
-    let open = compile(policies, AppProtocol::Http);
+    let open = compile(&policies, AppProtocol::Http);
     assert!(
         allows(&open, None, "x", Protocol::Http(Verb::GET)),
         "an omitted default allows"
@@ -186,7 +186,7 @@ fn defaults_that_are_missing_or_empty_have_their_own_meaning() {
         ),
     ];
     for (access, allowed) in table {
-        let compiled = compile(access.clone(), AppProtocol::Http);
+        let compiled = compile(&access, AppProtocol::Http);
         assert_eq!(
             allows(&compiled, Some(MYAPP), "x", Protocol::Http(Verb::GET)),
             allowed,
@@ -205,13 +205,13 @@ fn defaults_that_are_missing_or_empty_have_their_own_meaning() {
 fn the_last_policy_of_a_caller_replaces_those_before() {
     let policy = |default: &str| json!({"appId": "myapp", "namespace": "default", "trustDomain": "public", "defaultAction": default});
     let access = json!({"defaultAction": "deny", "policies": [policy("deny"), policy("allow")]});
-    let compiled = compile(access, AppProtocol::Http);
+    let compiled = compile(&access, AppProtocol::Http);
     assert!(allows(&compiled, Some(MYAPP), "x", Protocol::Http(Verb::GET)));
 }
 
 #[test]
 fn a_refusal_has_the_text_that_callers_know() {
-    let access = compile(vectors(), AppProtocol::Http);
+    let access = compile(&vectors(), AppProtocol::Http);
     let refusal = |peer, operation, protocol| {
         let subject = Subject {
             peer,
@@ -257,7 +257,7 @@ fn a_refusal_has_the_text_that_callers_know() {
 
 #[test]
 fn policies_without_a_caller_are_all_named() {
-    let access = section(json!({"policies": [
+    let access = section(&json!({"policies": [
         {"appId": "a", "namespace": "n"},
         {"appId": "b", "trustDomain": "t"},
         {"namespace": "n", "trustDomain": "t"},
@@ -278,7 +278,7 @@ fn decisions_are_counted_for_the_caller_and_whose_default_they_rest_on() {
         ..Default::default()
     })
     .unwrap();
-    let access = compile(vectors(), AppProtocol::Http);
+    let access = compile(&vectors(), AppProtocol::Http);
     let myapp2 = "spiffe://public/ns/default/myapp2";
     for (peer, operation, verb) in [
         (Some(MYAPP), "op1", Verb::GET),

@@ -42,7 +42,7 @@ pub(super) enum Case {
 #[derive(Debug, Default)]
 struct Node {
     rule: Option<Rule>,
-    children: Vec<(Segment, Node)>,
+    children: Vec<(Segment, Self)>,
 }
 
 /// One segment of a pattern.
