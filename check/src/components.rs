@@ -58,7 +58,7 @@ impl Check<'_> {
             let versions: Vec<_> = versions
                 .iter()
                 .copied()
-                .filter(|version| version.starts_with('v'))
+                .filter(|version| version.starts_with('v') && *version != "v0")
                 .collect();
             let (version, versions) = (go_quote(version), versions.join(" or "));
             let message = format!("component type {kind} has no version {version}, only {versions}");

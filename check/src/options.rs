@@ -159,6 +159,10 @@ impl Check<'_> {
                 continue;
             };
             if let Some(other) = taken.insert(port, name) {
+                if other == "app-port" && matches!(name, "dapr-http-port" | "dapr-grpc-port") {
+                    // The sidecar itself refuses these, with the text above.
+                    continue;
+                }
                 complain(format!("--{other} and --{name} are both {port}"));
             }
         }

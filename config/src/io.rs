@@ -48,19 +48,10 @@ impl Files for Disk {
     }
 }
 
-/// The system's word on an error, as Go programs print it: lower case, without its number.
-pub(crate) fn system_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut characters = text.chars();
-    match characters.next() {
-        Some(first) => first.to_lowercase().chain(characters).collect(),
-        None => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use outrigger_kit::system::text as system_text;
+
     use super::*;
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use outrigger_kit::system;
 use outrigger_svc::{BoxConnection, DrainSignal};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -41,7 +42,7 @@ pub(crate) enum BindError {
     #[error("could not listen on any endpoint")]
     NoEndpoint,
     /// The Unix socket could not be made.
-    #[error("failed to listen on unix socket {path}: {source}")]
+    #[error("failed to listen on unix socket {path}: {}", system::text(.source))]
     Unix { path: PathBuf, source: io::Error },
 }
 
@@ -63,7 +64,7 @@ impl Listeners {
             match bind_patiently(address, port).await {
                 Ok(listener) => listeners.push(listener),
                 Err(error) => {
-                    tracing::debug!(target: "dapr.runtime", "failed to listen on {address}:{port}: {error}");
+                    tracing::debug!(target: "dapr.runtime", "failed to listen on {address}:{port}: listen tcp {address}:{port}: bind: {}", system::text(&error));
                 }
             }
         }

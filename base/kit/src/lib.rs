@@ -33,6 +33,7 @@ pub mod path;
 pub mod percent;
 pub mod quantity;
 pub mod quote;
+pub mod system;
 pub mod time;
 pub mod token;
 pub mod yaml;

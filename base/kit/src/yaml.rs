@@ -1,7 +1,7 @@
 //! YAML as the Go programs read it: YAML 1.1 scalars, turned into JSON first.
 
 use serde_json::{Map, Number, Value};
-use serde_saphyr::options::DuplicateKeyPolicy;
+use serde_saphyr::options::{AliasLimits, DuplicateKeyPolicy};
 
 /// Why a text is not YAML, or YAML that has no JSON form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -9,6 +9,10 @@ use serde_saphyr::options::DuplicateKeyPolicy;
 pub struct YamlError {
     message: String,
 }
+
+/// Keys, values and brackets that aliases and merges may add to a document: a few lines of aliases to aliases would
+/// otherwise fill the memory.
+pub const MAX_REPEATED: usize = 10_000;
 
 /// The documents of a file, cut at lines that start with `---`.
 ///
@@ -63,6 +67,10 @@ pub fn to_json(document: &str) -> Result<Value, YamlError> {
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         legacy_octal_numbers: true,
         with_snippet: false,
+        alias_limits: AliasLimits {
+            max_total_replayed_events: MAX_REPEATED,
+            ..AliasLimits::default()
+        },
     };
     match serde_saphyr::from_str_with_options::<Value>(document, options) {
         Ok(value) => Ok(normalised(value)),
@@ -190,6 +198,25 @@ mod tests {
             to_json("a: [\nb: 1").unwrap_err().to_string().contains("line"),
             "errors name the line"
         );
+    }
+
+    #[test]
+    fn aliases_may_repeat_only_so_much() {
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..8 {
+            let items = vec![format!("*a{}", level - 1); 10].join(", ");
+            bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+        }
+        let error = to_json(&bomb).unwrap_err().to_string();
+        assert!(error.contains("alias"), "{error}");
+        let mut merges = String::from("m0: &m0 {a: 1, b: 2, c: 3, d: 4}\n");
+        for level in 1..4000 {
+            merges.push_str(&format!("m{level}: {{<<: *m0, k{level}: 1}}\n"));
+        }
+        let error = to_json(&merges).unwrap_err().to_string();
+        assert!(error.contains("alias"), "{error}");
+        let few = "x: &x {a: 1}\ny: [*x, *x]\nz: {<<: *x}";
+        assert_eq!(to_json(few).unwrap()["z"], json!({"a": 1}));
     }
 
     #[test]

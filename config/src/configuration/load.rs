@@ -4,6 +4,7 @@ use std::io;
 
 use outrigger_kit::expand::expand;
 use outrigger_kit::json::{DecodeError, from_value_ignoring_case};
+use outrigger_kit::system::text as system_text;
 use outrigger_kit::yaml::{self, YamlError};
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use super::{
     NameResolution, Tracing, Workflow, access,
 };
 use crate::env::Env;
-use crate::resources::{Files, system_text};
+use crate::resources::Files;
 
 /// Why a Configuration cannot be used. The sidecar ends with `error loading configuration: <text>`.
 #[derive(Debug, thiserror::Error)]

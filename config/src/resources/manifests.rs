@@ -4,12 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use outrigger_kit::json::from_value_ignoring_case;
+use outrigger_kit::system::text as system_text;
 use outrigger_kit::yaml;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::metadata::{Metadata, check_name};
-use super::{Files, Resource, system_text};
+use super::{Files, Resource};
 
 /// The resource files of a set of folders, parsed but not yet told apart by kind.
 ///

@@ -44,7 +44,6 @@ pub use workflow_access_policy::{
     ActivityRule, PolicyRule, Requirement, WorkflowAccessPolicy, WorkflowAccessPolicyError, WorkflowRule,
 };
 
-pub(crate) use crate::io::system_text;
 pub use crate::io::{Disk, Files};
 pub(crate) use property::value_text;
 

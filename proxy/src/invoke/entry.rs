@@ -51,7 +51,10 @@ impl Entry {
         let trace = call.trace.as_ref().unwrap_or(&TraceContext::ZERO);
         let (mut head, body) = call.request.into_parts();
         let target = Target::of(head.uri.path(), &head.headers).map_err(|_| no_path())?;
-        let target = target.ok_or(Error::NoTarget)?;
+        // Basic credentials may name an app without a name.
+        let target = target
+            .filter(|target| !target.id.is_empty())
+            .ok_or(Error::NoTarget)?;
         head.headers.remove(APP_ID_HEADER);
         if !self.invoker.is_ready() {
             return Err(Error::InvokeNotReady);

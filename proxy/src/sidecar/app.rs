@@ -82,14 +82,11 @@ async fn ask(settings: &Settings, channel: &crate::app::AppChannel) {
     }
 }
 
-/// How the metadata shows the app.
-pub(super) fn connection(settings: &Settings) -> Option<AppConnection> {
+/// How the metadata shows the app; without an app port, how there would be one.
+pub(super) fn connection(settings: &Settings) -> AppConnection {
     let app = &settings.app;
-    if !app.is_present() {
-        return None;
-    }
     let is_http = !matches!(app.protocol, AppProtocol::Grpc | AppProtocol::Grpcs);
-    Some(AppConnection {
+    AppConnection {
         port: app.port.into(),
         protocol: app.protocol.as_str().to_owned(),
         channel_address: app.channel_address.clone(),
@@ -106,5 +103,5 @@ pub(super) fn connection(settings: &Settings) -> Option<AppConnection> {
             health_probe_timeout: health.timeout,
             health_threshold: i32::try_from(health.threshold).unwrap_or(i32::MAX),
         }),
-    })
+    }
 }

@@ -27,6 +27,7 @@ use outrigger_config::daprd::Settings;
 use outrigger_config::env::ProcessEnv;
 use outrigger_config::resources::Disk;
 use outrigger_config::version;
+use outrigger_kit::system;
 use outrigger_resolver as resolver;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +51,7 @@ pub enum RunError {
     #[error("error loading configuration: {0}")]
     Configuration(#[from] ConfigurationError),
     /// The metrics port cannot be bound.
-    #[error("failed to start metrics server: listen tcp {address}: {source}")]
+    #[error("failed to start metrics server: listen tcp {address}: bind: {}", system::text(.source))]
     Metrics {
         /// The address that was asked for.
         address: String,
@@ -183,7 +184,7 @@ fn metadata(settings: &Settings, features: &[&str]) -> MetadataStore {
         id: settings.app_id.to_string(),
         runtime_version: version::RUNTIME.to_owned(),
         enabled_features: features.iter().map(|&name| name.to_owned()).collect(),
-        app_connection_properties: app::connection(settings),
+        app_connection_properties: Some(app::connection(settings)),
         actor_runtime: Some(ActorRuntime::disabled()),
         ..SidecarMetadata::default()
     })

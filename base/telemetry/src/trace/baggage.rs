@@ -2,6 +2,7 @@
 //!
 //! HTTP forwards the text as it came once it is valid; gRPC forwards it written again.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use outrigger_kit::{percent, quote};
@@ -67,9 +68,10 @@ pub fn validate(list: &str) -> Result<(), BaggageError> {
 /// As [`validate`].
 pub fn rewrite(list: &str) -> Result<String, BaggageError> {
     let all = members(list)?;
+    let last = last_places(&all);
     let mut normal = String::with_capacity(list.len());
     for (place, member) in all.iter().enumerate() {
-        if all.iter().skip(place + 1).any(|later| later.key == member.key) {
+        if last[member.key] != place {
             continue;
         }
         if !normal.is_empty() {
@@ -93,16 +95,19 @@ fn members(list: &str) -> Result<Vec<Member<'_>>, BaggageError> {
         .split(',')
         .map(Member::parse)
         .collect::<Result<Vec<_>, _>>()?;
-    let repeated = |place: usize| {
-        all.iter()
-            .skip(place + 1)
-            .any(|later| later.key == all[place].key)
-    };
     // Repeated keys are one member; the count of the text alone decides for nearly all lists.
-    if all.len() > MAX_MEMBERS && (0..all.len()).filter(|place| !repeated(*place)).count() > MAX_MEMBERS {
+    if all.len() > MAX_MEMBERS && last_places(&all).len() > MAX_MEMBERS {
         return Err(BaggageError::Members);
     }
     Ok(all)
+}
+
+/// Where each key stands last.
+fn last_places<'a>(members: &[Member<'a>]) -> HashMap<&'a str, usize> {
+    (0..)
+        .zip(members)
+        .map(|(place, member)| (member.key, place))
+        .collect()
 }
 
 // === impl Member ===
