@@ -8,7 +8,7 @@ use outrigger_kit::expand::expand;
 use outrigger_kit::yaml;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
-use serde_saphyr::options::{AliasLimits, DuplicateKeyPolicy};
+use serde_saphyr::options::DuplicateKeyPolicy;
 
 use crate::World;
 use crate::finding::{Findings, Place};
@@ -346,10 +346,7 @@ fn parse(file: &Arc<str>, text: &str, document: &str, findings: &mut Findings) -
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         legacy_octal_numbers: true,
         with_snippet: false,
-        alias_limits: AliasLimits {
-            max_total_replayed_events: yaml::MAX_REPEATED,
-            ..AliasLimits::default()
-        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: yaml::MAX_REPEATED },
     };
     match serde_saphyr::from_str_with_options::<Node>(document, options) {
         Ok(root) if matches!(root.value, Value::Null) => None,

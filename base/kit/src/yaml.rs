@@ -1,7 +1,7 @@
 //! YAML as the Go programs read it: YAML 1.1 scalars, turned into JSON first.
 
 use serde_json::{Map, Number, Value};
-use serde_saphyr::options::{AliasLimits, DuplicateKeyPolicy};
+use serde_saphyr::options::DuplicateKeyPolicy;
 
 /// Why a text is not YAML, or YAML that has no JSON form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,10 +67,7 @@ pub fn to_json(document: &str) -> Result<Value, YamlError> {
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         legacy_octal_numbers: true,
         with_snippet: false,
-        alias_limits: AliasLimits {
-            max_total_replayed_events: MAX_REPEATED,
-            ..AliasLimits::default()
-        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPEATED },
     };
     match serde_saphyr::from_str_with_options::<Value>(document, options) {
         Ok(value) => Ok(normalised(value)),
