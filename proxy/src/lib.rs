@@ -17,6 +17,7 @@
 
 mod access;
 mod app;
+mod attempt;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench_support;

@@ -1,9 +1,9 @@
 //! gRPC calls that are not ours: to the own app, or to the sidecar of another one.
 //!
 //! ```text
-//! client ─▶ public server ─▶ not own app ─▶ Network::forward ══▶ peer's internal server ─┐
-//!               │                                                                       ▼
-//!               └─▶ own app ─▶ access control, token ─▶ GrpcApp::forward ◀── own app ◀──┘
+//! client ─▶ public server ─▶ not own app ─▶ policies ─▶ Network::forward ══▶ peer's internal server ─┐
+//!               │                                                                                    ▼
+//!               └─▶ own app ─▶ access control, token ─▶ GrpcApp::forward ◀──── own app ◀─────────────┘
 //! ```
 //!
 //! Body frames and trailers are untouched and statuses are numbers, so that methods, message types, compression
@@ -11,23 +11,28 @@
 //!
 //! Source: specification, service invocation 13.
 
+mod guarded;
+
+use std::borrow::Cow;
 use std::convert::Infallible;
 
 use http::header::{CONTENT_TYPE, TE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, request};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use outrigger_error::code::reason_phrase;
 use outrigger_kit::boolean::is_truthy;
 use outrigger_kit::method::normalise;
-use outrigger_link::{CallError, Status, code};
+use outrigger_link::{CallError, OpenStream, Status, code};
+use outrigger_resilience::{Class, Policy};
 use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response, Surface};
 use outrigger_telemetry::metrics::{Kind, Metrics};
 use outrigger_telemetry::trace::TraceContext;
 use tokio::time::Instant;
 
 use crate::app::{GrpcApp, broken};
+use crate::invoke::Way;
 use crate::grpc_api::{Call, Observer, answer, answer_with, binary, observe, target_of};
 
 /// What passing through asks of the runtime behind it.
@@ -51,6 +56,23 @@ pub(crate) trait Network: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn forward(&self, id: &str, request: Request)
     -> impl Future<Output = Result<Response, CallError>> + Send;
 
+    /// Finds the sidecar like [`forward`](Self::forward) and opens the stream of a request, without its body.
+    ///
+    /// # Errors
+    /// When the stream could not be opened.
+    fn open(
+        &self,
+        id: &str,
+        head: request::Parts,
+        is_last: bool,
+    ) -> impl Future<Output = Result<OpenStream<Way>, CallError>> + Send;
+
+    /// The policies of calls of a method of another app, if any apply.
+    fn policy<'a>(&'a self, app_id: &'a str, method: &str) -> Option<Policy<'a>> {
+        let _ = (app_id, method);
+        None
+    }
+
     /// Where calls are counted.
     fn metrics(&self) -> &Metrics;
 }
@@ -59,6 +81,24 @@ pub(crate) trait Network: Clone + std::fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub(crate) struct Passthrough<N> {
     network: N,
+}
+
+/// Whom a call goes to.
+#[derive(Clone, Copy, Debug)]
+struct Peer<'a> {
+    /// Id as written.
+    target: &'a str,
+    /// The same without namespace.
+    app_id: &'a str,
+    kind: Kind,
+}
+
+/// An answer that is a status other than success and nothing else, or what stands in for one.
+#[derive(Debug)]
+struct Failed {
+    status: Status,
+    response: Response,
+    class: Class,
 }
 
 /// Counts the answer of another app.
@@ -139,36 +179,81 @@ impl<N: Network> Passthrough<N> {
     }
 
     async fn to_peer(&self, target: &str, app_id: &str, call: Call) -> Result<Response, Status> {
-        let mut request = outgoing(call.request);
-        let headers = request.headers_mut();
+        let headers = call.request.headers();
         let kind = headers.get(STREAM).and_then(|value| value.to_str().ok());
         let kind = if kind.is_some_and(is_truthy) {
             Kind::Streaming
         } else {
             Kind::Unary
         };
+        // Policies are those of the app that this header names, whoever else is called.
+        let named = headers.get(APP_ID).and_then(|value| value.to_str().ok());
+        let named = named.map(|id| match id == target {
+            true => Cow::Borrowed(target),
+            false => Cow::Owned(id.to_owned()),
+        });
+        let policy = named
+            .as_deref()
+            .and_then(|id| self.network.policy(id, call.method()));
+
+        let mut request = outgoing(call.request);
+        let headers = request.headers_mut();
         append_trace(headers, &call.facts.trace);
         append(headers, CALLER_APP_ID, self.network.app_id());
         append(headers, CALLEE_APP_ID, app_id);
+        let peer = Peer { target, app_id, kind };
+        match policy {
+            None => Ok(match self.send(&peer, request).await {
+                Ok((response, received)) => watched(response, received).await,
+                Err(failed) => failed.response,
+            }),
+            Some(policy) => Ok(Box::pin(self.send_under(policy, &peer, request)).await),
+        }
+    }
 
-        let received = Received {
-            metrics: self.network.metrics().clone(),
-            app_id: app_id.to_owned(),
-            kind,
-            began: Instant::now(),
+    /// Sends a request once; the answer is counted when it ends.
+    async fn send(&self, peer: &Peer<'_>, request: Request) -> Result<(Response, Received), Failed> {
+        let mut received = Received::begin(self.network.metrics(), peer);
+        let outcome = match self.network.forward(peer.target, request).await {
+            Ok(response) => deliver(response).await.map_err(CallError::from),
+            Err(error) => Err(error),
         };
-        received.metrics.invocation().request_sent(app_id, kind);
-        let outcome = match self.network.forward(target, request).await {
-            Ok(response) => deliver(response).await,
-            Err(error) => Err(error.into()),
+        let failed = match outcome {
+            Ok(response) => match Status::from_trailers(response.headers()) {
+                Some(status) if status.code != code::OK => Failed {
+                    class: Class::Code(status.code),
+                    status,
+                    response,
+                },
+                _ => return Ok((response, received)),
+            },
+            Err(error) => Failed::from(error),
         };
-        let response = outcome.unwrap_or_else(|status| answer(&status));
-        let Ok(response) = observe(std::future::ready(Ok(response)), Some(received)).await;
-        Ok(response)
+        received.end(&failed.status);
+        Err(failed)
     }
 }
 
+/// Counts the answer when it has ended.
+async fn watched(response: Response, received: Received) -> Response {
+    let Ok(response) = observe(std::future::ready(Ok(response)), Some(received)).await;
+    response
+}
+
 // === impl Received ===
+
+impl Received {
+    /// Counts a request to another app.
+    fn begin(metrics: &Metrics, peer: &Peer<'_>) -> Self {
+        metrics.invocation().request_sent(peer.app_id, peer.kind);
+        Self {
+            metrics: metrics.clone(),
+            app_id: peer.app_id.to_owned(),
+            kind: peer.kind,
+            began: Instant::now(),
+        }
+    }
+}
 
 impl Observer for Received {
     fn end(&mut self, status: &Status) {
@@ -177,6 +262,28 @@ impl Observer for Received {
         if self.kind == Kind::Unary {
             invocation.response_latency(&self.app_id, status.code, self.began.elapsed());
         }
+    }
+}
+
+// === impl Failed ===
+
+impl Failed {
+    fn new(status: Status, class: Class) -> Self {
+        Self {
+            response: answer(&status),
+            status,
+            class,
+        }
+    }
+}
+
+impl From<CallError> for Failed {
+    fn from(error: CallError) -> Self {
+        let class = match &error {
+            CallError::Status(status) => Class::Code(status.code),
+            CallError::Text { .. } => Class::Plain,
+        };
+        Self::new(error.into(), class)
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use http::request;
 use outrigger_error::Error;
-use outrigger_link::{CallError, Invocation, Peers, Reply, Status};
+use outrigger_link::{CallError, Invocation, OpenStream, Peers, Reply, Status};
+use outrigger_resilience::Policy;
 use outrigger_svc::{Request, Response};
 use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::{TraceContext, Tracer};
@@ -181,6 +183,11 @@ impl Backend for GrpcBackend {
         self.invoker.invoke(id, call, trace).await
     }
 
+    fn policy<'a>(&'a self, id: &'a str, method: &str) -> Option<Policy<'a>> {
+        let endpoint = || self.invoker.endpoint_text(id, method);
+        self.invoker.policies().app(id, endpoint)
+    }
+
     fn metadata(&self) -> &MetadataStore {
         &self.metadata
     }
@@ -229,9 +236,19 @@ impl Network for GrpcNetwork {
         self.app.as_ref()
     }
 
+    fn policy<'a>(&'a self, app_id: &'a str, method: &str) -> Option<Policy<'a>> {
+        let endpoint = || format!("{app_id}:{method}");
+        self.invoker.policies().app(app_id, endpoint)
+    }
+
     async fn forward(&self, id: &str, request: Request) -> Result<Response, CallError> {
         let way = self.invoker.way_to(id).await?;
         Ok(self.peers.forward(way, request).await?)
+    }
+
+    async fn open(&self, id: &str, head: request::Parts, is_last: bool) -> Result<OpenStream<Way>, CallError> {
+        let way = self.invoker.way_to(id).await?;
+        Ok(self.peers.open_stream(way, head, is_last).await?)
     }
 
     fn metrics(&self) -> &Metrics {

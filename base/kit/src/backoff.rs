@@ -74,6 +74,16 @@ impl Policy {
             Self::Exponential(growth) => growth.max_retries,
         }
     }
+
+    /// The same pauses with another limit to their number.
+    #[must_use]
+    pub fn with_max_retries(mut self, limit: Option<u32>) -> Self {
+        match &mut self {
+            Self::Constant { max_retries, .. } => *max_retries = limit,
+            Self::Exponential(growth) => growth.max_retries = limit,
+        }
+        self
+    }
 }
 
 // === impl Exponential ===

@@ -208,10 +208,10 @@ impl LoadedResiliency {
     /// Writes warnings and errors to the log.
     pub fn log(&self) {
         for warning in &self.warnings {
-            tracing::warn!(target: "dapr.runtime.resiliency", "{warning}");
+            tracing::warn!(target: "dapr.runtime", "{warning}");
         }
         for error in &self.errors {
-            tracing::error!(target: "dapr.runtime.resiliency", "{error}");
+            tracing::error!(target: "dapr.runtime", "{error}");
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct Policies {
     pub circuit_breakers: BTreeMap<String, CircuitBreakerPolicy>,
     /// What they apply to.
     pub targets: Targets,
+    /// What is to be said about policies that were changed or left out, one line each.
+    pub warnings: Vec<String>,
 }
 
 /// What policies apply to.
@@ -122,6 +124,20 @@ pub enum ResiliencyError {
     ScopeUnknown(String),
 }
 
+/// Retry policies of the sidecar itself that resources may replace.
+const BUILT_IN_RETRIES: [&str; 4] = [
+    "DaprBuiltInServiceRetries",
+    "DaprBuiltInActorRetries",
+    "DaprBuiltInActorReminderRetries",
+    "DaprBuiltInInitializationRetries",
+];
+
+/// The one that they may not.
+const PROTECTED_RETRIES: &str = "DaprBuiltInActorNotFoundRetries";
+
+/// Fewest retries of a built-in policy; a policy without limit counts as fewer.
+const MIN_BUILT_IN_RETRIES: u32 = 3;
+
 // === impl Policies ===
 
 impl Policies {
@@ -149,8 +165,8 @@ impl Policies {
             move |cause| ResiliencyError::Policy { name, cause }
         };
         for (name, spec) in &resource.policies.retries {
-            self.retries
-                .insert(name.clone(), RetryPolicy::new(spec).map_err(misfit(name))?);
+            let policy = RetryPolicy::new(spec).map_err(misfit(name))?;
+            self.add_retry(name, policy);
         }
         for (name, spec) in &resource.policies.circuit_breakers {
             let breaker = CircuitBreakerPolicy::new(spec).map_err(misfit(name))?;
@@ -158,6 +174,26 @@ impl Policies {
             self.circuit_breakers.insert(name.clone(), breaker);
         }
         self.targets.add(resource)
+    }
+
+    /// Takes a retry policy; those that carry the name of a built-in one replace it within limits.
+    fn add_retry(&mut self, name: &str, mut policy: RetryPolicy) {
+        if name == PROTECTED_RETRIES {
+            self.warnings.push(format!(
+                "Attempted to override protected policy {name} which is not allowed. Ignoring provided policy \
+                 and using default."
+            ));
+            return;
+        }
+        let is_built_in = BUILT_IN_RETRIES.contains(&name);
+        if is_built_in && policy.pauses.max_retries().is_none_or(|number| number < MIN_BUILT_IN_RETRIES) {
+            self.warnings.push(format!(
+                "Attempted override of {name} did not meet minimum retry count, resetting to \
+                 {MIN_BUILT_IN_RETRIES}."
+            ));
+            policy.pauses = policy.pauses.with_max_retries(Some(MIN_BUILT_IN_RETRIES));
+        }
+        self.retries.insert(name.to_owned(), policy);
     }
 }
 
@@ -415,6 +451,43 @@ mod tests {
             let error = add(&mut Policies::default(), &format!("spec: {{{spec}}}")).unwrap_err();
             assert_eq!(error.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn built_in_policies_are_replaced_within_limits() {
+        let mut policies = Policies::default();
+        add(
+            &mut policies,
+            "spec:
+  policies:
+    retries:
+      DaprBuiltInServiceRetries: {duration: 1ms, maxRetries: 2}
+      DaprBuiltInActorRetries: {policy: exponential}
+      DaprBuiltInInitializationRetries: {duration: 2s, maxRetries: 5}
+      DaprBuiltInActorNotFoundRetries: {maxRetries: 50}",
+        )
+        .unwrap();
+        let pauses = |name: &str| policies.retries.get(name).map(|retry| retry.pauses.clone());
+        let constant = |millis, max_retries| backoff::Policy::Constant {
+            pause: Duration::from_millis(millis),
+            max_retries: Some(max_retries),
+        };
+        assert_eq!(pauses("DaprBuiltInServiceRetries"), Some(constant(1, 3)));
+        assert_eq!(
+            pauses("DaprBuiltInActorRetries"),
+            Some(Exponential::resiliency(Duration::from_secs(60), Some(3)).into())
+        );
+        assert_eq!(pauses("DaprBuiltInInitializationRetries"), Some(constant(2000, 5)));
+        assert_eq!(pauses("DaprBuiltInActorNotFoundRetries"), None);
+        assert_eq!(
+            policies.warnings,
+            [
+                "Attempted to override protected policy DaprBuiltInActorNotFoundRetries which is not allowed. \
+                 Ignoring provided policy and using default.",
+                "Attempted override of DaprBuiltInActorRetries did not meet minimum retry count, resetting to 3.",
+                "Attempted override of DaprBuiltInServiceRetries did not meet minimum retry count, resetting to 3.",
+            ]
+        );
     }
 
     #[test]

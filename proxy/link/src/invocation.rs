@@ -30,6 +30,18 @@ pub struct Invocation {
     pub streaming: bool,
 }
 
+/// An [`Invocation`] without its body, of which calls are made that all say the same.
+#[derive(Clone, Debug)]
+pub struct InvocationHead {
+    version: i32,
+    method: Text,
+    http: Option<HttpExtension>,
+    content_type: Text,
+    type_url: Text,
+    metadata: Metadata,
+    streaming: bool,
+}
+
 /// Verb and query that accompany a call which came or leaves by HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpExtension {
@@ -93,6 +105,65 @@ impl Invocation {
         self.metadata
             .first_bytes("Accept")
             .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
+    }
+}
+
+// === impl InvocationHead ===
+
+impl InvocationHead {
+    /// Takes a call apart.
+    #[must_use]
+    pub fn split(call: Invocation) -> (Self, Body) {
+        let Invocation {
+            version,
+            method,
+            http,
+            content_type,
+            type_url,
+            metadata,
+            body,
+            streaming,
+        } = call;
+        let head = Self {
+            version,
+            method,
+            http,
+            content_type,
+            type_url,
+            metadata,
+            streaming,
+        };
+        (head, body)
+    }
+
+    /// A call with this body.
+    #[must_use]
+    pub fn with_body(self, body: Body) -> Invocation {
+        let Self {
+            version,
+            method,
+            http,
+            content_type,
+            type_url,
+            metadata,
+            streaming,
+        } = self;
+        Invocation {
+            version,
+            method,
+            http,
+            content_type,
+            type_url,
+            metadata,
+            body,
+            streaming,
+        }
+    }
+
+    /// Whether the length of the body was unknown, so that it must not be sent again.
+    #[must_use]
+    pub const fn is_streaming(&self) -> bool {
+        self.streaming
     }
 }
 

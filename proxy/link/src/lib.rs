@@ -35,9 +35,9 @@ pub mod worker;
 
 pub use client::Link;
 pub use conversion::{PERMANENT_HEADERS, remove_transport_headers};
-pub use invocation::{HttpExtension, Invocation, Reply, ReplyStatus, Verb};
+pub use invocation::{HttpExtension, Invocation, InvocationHead, Reply, ReplyStatus, Verb};
 pub use metadata::Metadata;
-pub use peers::{PeerAddress, Peers, Retries, Route, Security, TcpConnect};
+pub use peers::{OpenStream, PeerAddress, Peers, Retries, Route, Security, TcpConnect};
 pub use replay::ReplayBody;
 pub use server::{CallScope, Callee, serve};
 pub use settings::{Framing, LinkSettings, PeerSettings};

@@ -66,6 +66,25 @@ impl ReplayBody {
         })
     }
 
+    /// Keeps what is read of `body`, without a wait for its first bytes.
+    #[must_use]
+    pub fn keeping_later(body: Body) -> Self {
+        if body.is_end_stream() {
+            return Self(Inner::Whole(Bytes::new()));
+        }
+        Self(Inner::Shared(Arc::new(Mutex::new(Kept {
+            read: Vec::new(),
+            rest: body,
+            failed: false,
+        }))))
+    }
+
+    /// Passes `body` on as it is, to one attempt.
+    #[must_use]
+    pub fn once(body: Body) -> Self {
+        Self(Inner::Once(Mutex::new(Some(body))))
+    }
+
     /// The body from its start, for one attempt.
     ///
     /// A body that can be sent once only fails on the second attempt.
@@ -247,6 +266,18 @@ mod tests {
         assert_eq!(collect_limited(body.replay(), 100).await.unwrap(), "abcd");
         assert!(collect_limited(body.replay(), 100).await.is_err());
         assert!(ReplayBody::passing(Body::from("x")).await.is_replayable());
+    }
+
+    #[tokio::test]
+    async fn a_body_is_kept_without_a_wait_for_it() {
+        let body = ReplayBody::keeping_later(in_pieces(&["ab", "cd"]));
+        assert_eq!(collect_limited(body.replay(), 100).await.unwrap(), "abcd");
+        assert_eq!(collect_limited(body.replay(), 100).await.unwrap(), "abcd");
+        let body = ReplayBody::keeping_later(Body::empty());
+        assert!(body.replay().is_end_stream());
+        let body = ReplayBody::once(in_pieces(&["ab"]));
+        assert_eq!(collect_limited(body.replay(), 100).await.unwrap(), "ab");
+        assert!(collect_limited(body.replay(), 100).await.is_err());
     }
 
     #[tokio::test]

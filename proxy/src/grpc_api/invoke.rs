@@ -5,6 +5,7 @@
 //! Source: specification, service invocation 9.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +14,10 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use outrigger_api::{Any, common, rpc, runtime};
 use outrigger_error::{Error, code as codes};
-use outrigger_link::{HttpExtension, Invocation, Metadata, Reply, Status, Text, Verb, code};
+use outrigger_link::{
+    HttpExtension, Invocation, InvocationHead, Metadata, ReplayBody, Reply, Status, Text, Verb, code,
+};
+use outrigger_resilience::{Class, Failure, PolicyError};
 use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response};
 use outrigger_telemetry::trace::TraceContext;
 use prost::Message;
@@ -23,6 +27,7 @@ use super::Backend;
 use super::answer::{GRPC, answer_with, status, status_of};
 use super::call::Facts;
 use super::frames::PREFIX;
+use crate::attempt::status_of as status_of_policy;
 
 /// Serves the method.
 #[derive(Clone, Debug)]
@@ -41,6 +46,10 @@ pub(crate) struct Outcome {
     /// Trailer metadata of the answer.
     pub(crate) trailers: HeaderMap,
 }
+
+/// An attempt that brought a status or nothing; policies make no difference.
+#[derive(Debug)]
+struct Unsuccessful(Box<Result<Outcome, Error>>);
 
 const HTTP_STATUS: HeaderName = HeaderName::from_static("dapr-http-status");
 
@@ -139,19 +148,46 @@ pub(crate) async fn invoke<B: Backend>(
         span.set_attribute("rpc.service", "ServiceInvocation");
         span.set_attribute("net.peer.name", id.clone());
     });
+    let policy = backend.policy(&id, &message.method);
+    let call = invocation(message, metadata);
+    let Some(policy) = policy else {
+        return attempt(backend, &id, call, &facts.trace).await;
+    };
+    let (head, body) = InvocationHead::split(call);
+    let body = ReplayBody::keeping(body).await;
+    let attempt = async |_| {
+        let call = head.clone().with_body(body.replay());
+        match attempt(backend, &id, call, &facts.trace).await {
+            Ok(outcome) if outcome.message.is_ok() => Ok(outcome),
+            failed => Err(Unsuccessful(Box::new(failed))),
+        }
+    };
+    match Box::pin(policy.run(attempt)).await {
+        Ok(outcome) => Ok(outcome),
+        Err(PolicyError::Operation(Unsuccessful(last))) => *last,
+        Err(other) => Ok(Outcome {
+            headers: HeaderMap::new(),
+            message: Err(status_of_policy(&other)),
+            trailers: HeaderMap::new(),
+        }),
+    }
+}
+
+/// Calls the method once and reads the whole answer.
+async fn attempt<B: Backend>(
+    backend: &B,
+    id: &str,
+    call: Invocation,
+    trace: &TraceContext,
+) -> Result<Outcome, Error> {
     let failed = |cause: String| Error::Invoke {
-        app_id: id.clone(),
+        app_id: id.to_owned(),
         cause,
         denied: false,
     };
-    let call = invocation(message, metadata);
-    let reply = backend
-        .invoke(&id, call, &facts.trace)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
-    outcome(reply, &facts.trace)
-        .await
-        .map_err(|error| failed(error.to_string()))
+    let reply = backend.invoke(id, call, trace).await;
+    let reply = reply.map_err(|error| failed(error.to_string()))?;
+    outcome(reply, trace).await.map_err(|error| failed(error.to_string()))
 }
 
 fn invocation(message: common::InvokeRequest, metadata: Metadata) -> Invocation {
@@ -261,6 +297,26 @@ pub(crate) fn framed(message: &impl Message) -> Bytes {
     );
     message.encode(&mut frame).expect("the frame has room");
     frame.freeze()
+}
+
+// === impl Unsuccessful ===
+
+impl Failure for Unsuccessful {
+    fn class(&self) -> Class {
+        Class::Plain
+    }
+}
+
+impl fmt::Display for Unsuccessful {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Ok(outcome) => match &outcome.message {
+                Ok(_) => f.write_str("no error"),
+                Err(status) => status.fmt(f),
+            },
+            Err(error) => error.fmt(f),
+        }
+    }
 }
 
 fn warn_once(warned: &AtomicBool, text: &str) {

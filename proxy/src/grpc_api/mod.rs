@@ -35,6 +35,7 @@ use std::sync::Arc;
 
 use outrigger_error::Error;
 use outrigger_link::{CallError, Invocation, Reply};
+use outrigger_resilience::Policy;
 use outrigger_svc::{BoxedService, Request, Response, stack};
 use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::{TraceContext, Tracer};
@@ -44,7 +45,7 @@ use crate::passthrough::Network;
 
 pub(crate) use answer::{answer, answer_with, status};
 pub(crate) use call::{Call, target_of};
-pub(crate) use frames::{MessageLimit, PREFIX};
+pub(crate) use frames::{MessageLimit, PREFIX, Scanner};
 pub(crate) use internal::internal;
 pub(crate) use invoke::framed;
 pub(crate) use log::{ApiLog, LogCalls};
@@ -72,6 +73,12 @@ pub(crate) trait Backend: Clone + std::fmt::Debug + Send + Sync + 'static {
         call: Invocation,
         trace: &TraceContext,
     ) -> impl Future<Output = Result<Reply, CallError>> + Send;
+
+    /// The policies of calls to a method of the app that `id` names, if any apply.
+    fn policy<'a>(&'a self, id: &'a str, method: &str) -> Option<Policy<'a>> {
+        let _ = (id, method);
+        None
+    }
 
     /// What the sidecar tells about itself.
     fn metadata(&self) -> &MetadataStore;

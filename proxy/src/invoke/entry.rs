@@ -9,10 +9,12 @@ use http::{HeaderValue, StatusCode, request};
 use http_body::Body as _;
 use outrigger_error::Error;
 use outrigger_link::{CallError, HttpExtension, Invocation, Metadata, Text, Verb, code};
+use outrigger_resilience::PolicyError;
 use outrigger_svc::{Body, BoxFuture, Response};
 use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::TraceContext;
 
+use super::guarded::Unsuccessful;
 use super::outcome::{Asked, OutcomeError, response};
 use super::target::APP_ID_HEADER;
 use super::{Invoker, Target};
@@ -77,10 +79,19 @@ impl Entry {
             cause,
             denied: is_denied,
         };
-        let reply = match self.invoker.invoke(&target.id, invocation, trace).await {
-            Ok(reply) => reply,
-            Err(error) => return Err(failed(error.to_string(), is_denied(&error))),
+        let reply = match self.invoker.policy(&target) {
+            None => self.invoker.invoke(&target.id, invocation, trace).await,
+            Some(policy) => {
+                let under = self.invoker.invoke_under(policy, &target.id, invocation, trace);
+                match Box::pin(under).await {
+                    Ok(reply) => Ok(reply),
+                    Err(PolicyError::Operation(Unsuccessful::Status(reply, _))) => Ok(*reply),
+                    Err(PolicyError::Operation(Unsuccessful::NoReply(error, _))) => Err(error),
+                    Err(other) => return Err(failed(other.to_string(), false)),
+                }
+            }
         };
+        let reply = reply.map_err(|error| failed(error.to_string(), is_denied(&error)))?;
         let is_failure = reply.status.is_http() && !(200..400).contains(&reply.status.code);
         if is_failure && !asked.is_streaming {
             self.metrics.error_code("ERR_DIRECT_INVOKE", "service-invocation");

@@ -223,6 +223,11 @@ impl External {
         self.endpoints.contains_key(name)
     }
 
+    /// The base URL of an endpoint, if one has this name.
+    pub(super) fn base_url(&self, name: &str) -> Option<&str> {
+        self.endpoints.get(name).map(|(endpoint, _)| &*endpoint.base.text)
+    }
+
     /// Calls a plain URL.
     pub(super) async fn call_url(
         &self,

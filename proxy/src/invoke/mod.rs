@@ -28,6 +28,7 @@ use outrigger_config::daprd::AppProtocol;
 use outrigger_kit::method;
 
 use outrigger_link::{CallError, Invocation, Metadata, Peers, Reply, Retries, Status, Text, code};
+use outrigger_resilience::{BuiltIn, Policies};
 use outrigger_resolver::{Members, Request, ResolveError, Resolver};
 use outrigger_telemetry::metrics::Kind;
 use outrigger_telemetry::trace::TraceContext;
@@ -71,6 +72,8 @@ pub(crate) struct InvokerParts {
     pub(crate) app_protocol: AppProtocol,
     /// The gate of calls to servers outside, which are counted apart from those of the app.
     pub(crate) external_gate: Gate,
+    /// Timeouts, retries and circuit breakers of targets.
+    pub(crate) policies: Policies,
     /// The network, and the metrics of calls.
     pub(crate) network: AppNetwork,
     /// Set when calls may be dispatched.
@@ -123,6 +126,12 @@ impl Invoker {
     #[must_use]
     pub(crate) fn is_ready(&self) -> bool {
         self.0.parts.ready.is_set()
+    }
+
+    /// Timeouts, retries and circuit breakers of targets.
+    #[must_use]
+    pub(crate) fn policies(&self) -> &Policies {
+        &self.0.parts.policies
     }
 
     /// Whether the own app speaks HTTP.
@@ -220,12 +229,24 @@ impl Shared {
         let reply = self
             .parts
             .peers
-            .call(&mut way, &mut call, Retries::BuiltIn, Some(trace))
+            .call(&mut way, &mut call, self.retries(app_id), Some(trace))
             .await?;
         let series = &way.target().series;
         series.response_received(reply.status.code, Kind::Unary);
         series.response_latency(reply.status.code, began.elapsed());
         Ok(reply)
+    }
+
+    /// The retries that hold whatever the policies of the target are, unless a resource names the target.
+    fn retries(&self, app_id: &str) -> Retries<'_> {
+        let policies = &self.parts.policies;
+        if policies.has_app(app_id) {
+            return Retries::None;
+        }
+        match policies.replaced(BuiltIn::Service) {
+            Some(retry) => Retries::Paused(&retry.pauses),
+            None => Retries::BuiltIn,
+        }
     }
 
     async fn way_to(&self, resolver: &Resolver, app_id: &str, namespace: &str) -> Result<Way, CallError> {

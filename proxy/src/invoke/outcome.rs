@@ -162,7 +162,7 @@ fn status_of(status: u16) -> StatusCode {
 }
 
 /// Reads a body so that its length is known; what is too long to be held goes on as a stream.
-async fn hold(mut body: Body) -> Result<(Body, Option<u64>), BoxError> {
+pub(super) async fn hold(mut body: Body) -> Result<(Body, Option<u64>), BoxError> {
     let mut held = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use outrigger_config::daprd::AppProtocol;
 use outrigger_link::{LinkSettings, PeerSettings, Peers, Security, TcpConnect};
+use outrigger_resilience::Policies;
 use outrigger_resolver::{
     Answer, Endpoint, Endpoints as Found, Keep, NameResolver, Request as Lookup, ResolveError, Resolver,
 };
@@ -46,6 +47,17 @@ pub(crate) fn invoker(
     endpoints: &[EndpointSettings],
     metrics: &Metrics,
 ) -> Invoker {
+    guarded_invoker(app, apps, endpoints, metrics, Policies::default())
+}
+
+/// The same under policies.
+pub(crate) fn guarded_invoker(
+    app: Option<AppChannel>,
+    apps: &[(&'static str, SocketAddr)],
+    endpoints: &[EndpointSettings],
+    metrics: &Metrics,
+    policies: Policies,
+) -> Invoker {
     let network = testing::network(metrics.clone());
     let ready = Readiness::default();
     ready.set();
@@ -60,6 +72,7 @@ pub(crate) fn invoker(
         endpoints: Endpoints::new(endpoints, &network).unwrap(),
         app_protocol: AppProtocol::Http,
         external_gate: Gate::new(None),
+        policies,
         network,
         ready,
     };

@@ -12,6 +12,7 @@
 
 mod app;
 mod observe;
+mod resiliency;
 mod resolution;
 mod resources;
 mod security;

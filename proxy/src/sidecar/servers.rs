@@ -23,7 +23,7 @@ use super::app::AppParts;
 use super::observe::Observers;
 use super::resolution::{self, Resolution};
 use super::security::Security;
-use super::{RUNTIME, RunError, resources};
+use super::{RUNTIME, RunError, resiliency, resources};
 use crate::access::AccessControl;
 use crate::app::{AppChannel, AppNetwork, AppStatus, Dialer, Gate};
 use crate::components::{Components, Handlers, Pipelines, outside};
@@ -97,6 +97,7 @@ pub(super) async fn start(
     security: &Security,
     catalogue: &Catalogue,
 ) -> Result<Servers, RunError> {
+    let policies = resiliency::load(settings, &observers.metrics, &metadata);
     let access = AccessControl::compile(configuration.access_control.as_ref(), settings.app.protocol)?;
     let targets = Targets {
         grpc: health.target("grpc-api-server"),
@@ -168,6 +169,7 @@ pub(super) async fn start(
         endpoints,
         app_protocol: settings.app.protocol,
         external_gate: Gate::new(settings.app.max_concurrency),
+        policies,
         network: network.clone(),
         ready: Readiness::default(),
     };

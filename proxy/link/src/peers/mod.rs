@@ -11,8 +11,11 @@ use std::time::Duration;
 use http::{Request, Response, request};
 use http_body::Body as _;
 use outrigger_identity::{AnchorSource, SvidSource};
+use outrigger_kit::backoff::{Pauses, Policy};
+use outrigger_kit::duration::format_go;
 use outrigger_svc::{Body, Connect};
 use outrigger_telemetry::trace::TraceContext;
+use tokio::time::Instant;
 
 pub use self::dial::TcpConnect;
 use self::pool::Pool;
@@ -54,24 +57,40 @@ pub enum Security {
     },
 }
 
-/// Whether a failed call is made again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retries {
+/// Whether a call is made again if the peer is unavailable or does not know this side.
+///
+/// It is made at once if the route leads to a peer that the call has not tried, else after a pause.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Retries<'a> {
     /// Never; a body that is not at hand as a whole is not kept.
     None,
-    /// `DaprBuiltInServiceRetries`: three times, a second apart, if the peer is unavailable or does not know
-    /// this side; at once, if the route leads to a peer that the call has not tried. The body is kept until the
-    /// answer begins.
+    /// `DaprBuiltInServiceRetries`: three times, a second apart. The body is kept until the answer begins.
     BuiltIn,
+    /// The same with other pauses.
+    Paused(&'a Policy),
+}
+
+/// A stream to the peer of a route, opened for a request whose body has not been touched.
+///
+/// Dropping it cancels the request.
+#[derive(Debug)]
+pub struct OpenStream<R> {
+    opened: Opened,
+    route: R,
 }
 
 /// Told of each peer whose link was given up.
 type Forget = dyn Fn(&PeerAddress) + Send + Sync;
 
-const RETRIES: u32 = 3;
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+static BUILT_IN_RETRIES: Policy = Policy::Constant {
+    pause: Duration::from_secs(1),
+    max_retries: Some(3),
+};
+/// How log lines call the retries.
+const RETRIES: &str = "DaprBuiltInServiceRetries";
 
 const LOG: &str = "dapr.runtime.direct_messaging";
+const RUNTIME: &str = "dapr.runtime";
 
 // === impl Peers ===
 
@@ -104,31 +123,53 @@ impl Peers {
         &self,
         mut route: impl Route,
         call: &mut Invocation,
-        retries: Retries,
+        retries: Retries<'_>,
         trace: Option<&TraceContext>,
     ) -> Result<Reply, CallError> {
         let body = std::mem::take(&mut call.body);
-        if retries == Retries::None || call.streaming {
-            let body = ReplayBody::passing(body).await;
-            return self.attempt(&mut route, call, &body, trace).await;
-        }
+        let policy = match retries {
+            Retries::BuiltIn if !call.streaming => &BUILT_IN_RETRIES,
+            Retries::Paused(policy) if !call.streaming => policy,
+            _ => {
+                let body = ReplayBody::passing(body).await;
+                return self.attempt(&mut route, call, &body, trace).await;
+            }
+        };
         let body = ReplayBody::keeping(body).await;
-        let mut done = 0;
+        // Only growing pauses are limited in time.
+        let began = matches!(policy, Policy::Exponential(_)).then(Instant::now);
+        let mut pauses = None;
         loop {
             let error = match self.attempt(&mut route, call, &body, trace).await {
                 Err(error) if is_retriable(error.code()) => error,
-                outcome => return outcome,
+                outcome => {
+                    if let Some(pauses) = &pauses
+                        && outcome.is_ok()
+                    {
+                        recovered(pauses);
+                    }
+                    return outcome;
+                }
             };
             self.discard(route.peer());
-            if done == RETRIES {
-                let app_id = &route.peer().app_id;
-                let text = format!("failed to invoke target {app_id} after {done} retries. Error: ");
-                return Err(error.wrapped(&text));
+            let pauses = pauses.get_or_insert_with(|| policy.start());
+            let done = pauses.taken();
+            let app_id = &route.peer().app_id;
+            let error = error.wrapped(&format!(
+                "failed to invoke target {app_id} after {done} retries. Error: "
+            ));
+            let elapsed = began.map_or(Duration::ZERO, |began| began.elapsed());
+            let Some(pause) = pauses.next_pause(elapsed) else {
+                return Err(error);
+            };
+            let pause = if route.advance() { Duration::ZERO } else { pause };
+            if done == 0 {
+                let shown = format_go(pause);
+                tracing::warn!(target: RUNTIME, "Error processing operation {RETRIES}. Retrying in {shown}…");
+                tracing::debug!(target: RUNTIME, "Error for operation {RETRIES} was: {error}");
             }
-            tracing::debug!(target: LOG, "retrying the call to {} after: {error}", route.peer().app_id);
-            done += 1;
-            if !route.advance() {
-                tokio::time::sleep(RETRY_PAUSE).await;
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
             }
         }
     }
@@ -147,7 +188,20 @@ impl Peers {
         request: Request<Body>,
     ) -> Result<Response<Body>, Status> {
         let (head, body) = request.into_parts();
-        let is_last = body.is_end_stream();
+        let stream = self.open_stream(&mut route, head, body.is_end_stream()).await?;
+        stream.exchange(body).await
+    }
+
+    /// Opens the stream of a gRPC request, of which only the head is sent; `is_last` if it has no body.
+    ///
+    /// # Errors
+    /// If no stream can be opened, as with [`forward`](Self::forward).
+    pub async fn open_stream<R: Route>(
+        &self,
+        mut route: R,
+        head: request::Parts,
+        is_last: bool,
+    ) -> Result<OpenStream<R>, Status> {
         let mut opened = self.open(route.peer(), head.clone(), is_last).await;
         if let Err(status) = &opened
             && is_retriable(status.code)
@@ -157,12 +211,13 @@ impl Peers {
             route.advance();
             opened = self.open(route.peer(), head, is_last).await;
         }
-        let outcome = match opened {
-            Ok(opened) => opened.exchange(body).await,
-            Err(status) => Err(status),
-        };
-        route.ended(outcome.as_ref().map(drop).map_err(|status| status.code));
-        outcome
+        match opened {
+            Ok(opened) => Ok(OpenStream { opened, route }),
+            Err(status) => {
+                route.ended(Err(status.code));
+                Err(status)
+            }
+        }
     }
 
     /// Gives up the links to a peer: new calls open a new one, running calls go on.
@@ -260,6 +315,21 @@ impl Peers {
     }
 }
 
+// === impl OpenStream ===
+
+impl<R: Route> OpenStream<R> {
+    /// Sends the body and waits for the start of the response; both stream independently of each other.
+    ///
+    /// # Errors
+    /// If the peer resets the stream before its response.
+    pub async fn exchange(mut self, body: Body) -> Result<Response<Body>, Status> {
+        let outcome = self.opened.exchange(body).await;
+        self.route
+            .ended(outcome.as_ref().map(drop).map_err(|status| status.code));
+        outcome
+    }
+}
+
 impl fmt::Debug for Peers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peers")
@@ -281,6 +351,11 @@ impl fmt::Debug for Security {
 
 const fn is_retriable(code: i32) -> bool {
     matches!(code, code::UNAVAILABLE | code::UNAUTHENTICATED)
+}
+
+fn recovered(pauses: &Pauses) {
+    let attempts = pauses.taken() + 1;
+    tracing::info!(target: RUNTIME, "Recovered processing operation {RETRIES} after {attempts} attempts");
 }
 
 /// A link, and the count of the call on it.

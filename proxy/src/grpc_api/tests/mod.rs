@@ -16,7 +16,7 @@ use outrigger_api::durabletask::task_hub_sidecar_service_client::TaskHubSidecarS
 use outrigger_api::runtime::dapr_client::DaprClient;
 use outrigger_api::{Any, common, rpc, runtime as api};
 use outrigger_error::Error;
-use outrigger_link::{CallError, Invocation, Reply, ReplyStatus, Status, Text};
+use outrigger_link::{CallError, Invocation, OpenStream, Reply, ReplyStatus, Status, Text};
 use outrigger_svc::{Body, BoxedService, CallContext, Request, Response, ServiceExt, Surface};
 use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::{TraceContext, Tracer};
@@ -27,6 +27,7 @@ use super::{
     ApiLog, Backend, GrpcRule, GrpcRules, GrpcSettings, PREFIX, Shutdown, binary, public, reflection, routes,
 };
 use crate::app::GrpcApp;
+use crate::invoke::Way;
 use crate::metadata::{MetadataStore, SidecarMetadata};
 use crate::passthrough::Network;
 
@@ -123,6 +124,10 @@ impl Network for Fake {
 
     fn app(&self) -> Option<&GrpcApp> {
         self.0.app.as_ref()
+    }
+
+    async fn open(&self, _: &str, _: http::request::Parts, _: bool) -> Result<OpenStream<Way>, CallError> {
+        Err(CallError::text("nobody opens streams here"))
     }
 
     async fn forward(&self, id: &str, request: Request) -> Result<Response, CallError> {
