@@ -18,5 +18,6 @@ mod suite {
     mod observe;
     mod process;
     mod readme;
+    mod resilience;
     mod sdk;
 }

@@ -1,7 +1,7 @@
 //! Every stage that a call passes through, as an operation that can be measured.
 //!
 //! ```text
-//! stages: routing │ access │ headers │ codec │ trace │ resolver │ metrics │ link
+//! stages: routing │ access │ headers │ codec │ trace │ resolver │ metrics │ resilience │ link
 //!            └──────── each calls Meter::measure for its operations ────────┐
 //!                                                                           ▼
 //!                                  benches/hot_path (time)      benches/alloc_count (allocations)
@@ -17,6 +17,7 @@ mod headers;
 mod link;
 mod metrics;
 mod peer;
+mod resilience;
 mod resolver;
 mod routing;
 pub mod samples;
@@ -38,6 +39,7 @@ pub fn measure_all(meter: &mut impl Meter) {
     trace::measure(meter);
     resolver::measure(meter);
     metrics::measure(meter);
+    resilience::measure(meter);
     codec::measure(meter);
     link::measure(meter);
 }

@@ -85,7 +85,9 @@ impl Attempted {
     /// What ends the answer now, if anything does.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Option<Status> {
         let is_due = |timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>| {
-            timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+            timer
+                .as_mut()
+                .is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
         };
         if is_due(&mut self.deadline, cx) {
             if let Some(pending) = self.pending.take() {
@@ -238,7 +240,12 @@ mod tests {
             ("HTTP", frames(vec![data(), data()]), false, false),
             ("HTTP at hand", Body::from("x"), false, false),
             ("HTTP empty", Body::empty(), false, false),
-            ("HTTP broken", frames(vec![data(), Err("cut".into())]), false, true),
+            (
+                "HTTP broken",
+                frames(vec![data(), Err("cut".into())]),
+                false,
+                true,
+            ),
             ("gRPC", frames(vec![data(), trailers(0)]), true, false),
             ("gRPC failed", frames(vec![data(), trailers(5)]), true, true),
             ("gRPC cut", frames(vec![data()]), true, true),
@@ -270,7 +277,10 @@ mod tests {
         let body = attempted(Body::new(endless()), pending, Kind::Grpc(None));
         let collected = body.collect().await.unwrap();
         let status = Status::from_trailers(collected.trailers().unwrap()).unwrap();
-        assert_eq!((status.code, status.message.as_str()), (4, "context deadline exceeded"));
+        assert_eq!(
+            (status.code, status.message.as_str()),
+            (4, "context deadline exceeded")
+        );
         assert!(has_failed(&policies).await);
     }
 

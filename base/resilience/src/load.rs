@@ -11,12 +11,12 @@ use outrigger_config::resources::{
 };
 use outrigger_telemetry::metrics::Metrics;
 
+use crate::LOG;
 use crate::breaker::Rules;
 use crate::built_in::BuiltIn;
 use crate::meter::{Direction, Meter, ResourceName};
 use crate::policies::{ActorTarget, ComponentKind, Policies, Table, Target};
 use crate::trip::Trip;
-use crate::LOG;
 
 /// Policies, and the resources that they come from.
 #[derive(Debug, Default)]
@@ -67,7 +67,9 @@ impl Policies {
                     metrics.resiliency().loaded(name, namespace);
                     names.push(name.clone());
                 }
-                Err(error) => tracing::error!(target: LOG, "Could not read resiliency policy {name}: {error}"),
+                Err(error) => {
+                    tracing::error!(target: LOG, "Could not read resiliency policy {name}: {error}")
+                }
             }
         }
         let resource = ResourceName {
@@ -111,7 +113,10 @@ impl<'a> Compiler<'a> {
             let label = self.meter(Direction::Outbound, || format!("actor_{actor_type}"));
             let target = self.explicit(names, label);
             let scope = names.breaker_scope.unwrap_or(BreakerScope::Type);
-            (actor_type.clone(), target.map(|target| ActorTarget { target, scope }))
+            (
+                actor_type.clone(),
+                target.map(|target| ActorTarget { target, scope }),
+            )
         });
         let components = targets.components.iter();
         let components = components.map(|(name, directions)| {
@@ -132,7 +137,8 @@ impl<'a> Compiler<'a> {
             }),
             components: components.collect(),
             component_defaults: ComponentKind::ALL.map(|kind| {
-                [Direction::Inbound, Direction::Outbound].map(|direction| self.component_default(kind, direction))
+                [Direction::Inbound, Direction::Outbound]
+                    .map(|direction| self.component_default(kind, direction))
             }),
             built_in: BuiltIn::ALL.map(|built_in| self.retries.get(built_in.name()).cloned()),
             metrics: self.metrics.is_enabled().then(|| self.metrics.clone()),
@@ -157,7 +163,10 @@ impl<'a> Compiler<'a> {
     fn default_of(&self, prefixes: &[&str], cache_size: usize) -> Option<Target> {
         let target = Target {
             timeout: first(prefixes, "TimeoutPolicy", |name| {
-                self.source.timeouts.contains_key(name).then(|| self.timeout(name))
+                self.source
+                    .timeouts
+                    .contains_key(name)
+                    .then(|| self.timeout(name))
             })
             .flatten(),
             retry: first(prefixes, "RetryPolicy", |name| self.retries.get(name).cloned()),

@@ -110,17 +110,24 @@ impl Policies {
         let target = target.as_ref()?;
         let endpoint = endpoint();
         let breaker = target.breaker.as_ref();
-        let breaker =
-            breaker.map(|rules| table.breakers.of_app(app_id, &endpoint, target.cache_size, rules));
+        let breaker = breaker.map(|rules| table.breakers.of_app(app_id, &endpoint, target.cache_size, rules));
         let meter = table.meter(target, Direction::Outbound, || format!("app_{app_id}"));
         let name = Name::Endpoint { app_id, endpoint };
-        Some(Policy::new(name, target.timeout, target.retry.as_deref(), breaker, meter))
+        Some(Policy::new(
+            name,
+            target.timeout,
+            target.retry.as_deref(),
+            breaker,
+            meter,
+        ))
     }
 
     /// Whether a resource names the app, which takes the built-in retries of service invocation from it.
     #[must_use]
     pub fn has_app(&self, app_id: &str) -> bool {
-        self.0.as_ref().is_some_and(|table| table.apps.contains_key(app_id))
+        self.0
+            .as_ref()
+            .is_some_and(|table| table.apps.contains_key(app_id))
     }
 
     /// Retries and breaker of a call to an actor, which apply before the actor is locked.
@@ -134,7 +141,9 @@ impl Policies {
                 BreakerScope::Type => Cow::Borrowed(actor_type),
                 BreakerScope::Id | BreakerScope::Both => Cow::Owned(format!("{actor_type}-{id}")),
             };
-            table.breakers.of_actor(actor_type, &key, target.cache_size, rules)
+            table
+                .breakers
+                .of_actor(actor_type, &key, target.cache_size, rules)
         });
         let meter = table.meter(target, Direction::Outbound, || format!("actor_{actor_type}"));
         let name = Name::Actor { actor_type, id };
@@ -146,13 +155,21 @@ impl Policies {
         let (table, ActorTarget { target, .. }) = self.actor_target(actor_type)?;
         let timeout = target.timeout?;
         let meter = table.meter(target, Direction::Outbound, || format!("actor_{actor_type}"));
-        Some(Policy::new(Name::Actor { actor_type, id }, Some(timeout), None, None, meter))
+        Some(Policy::new(
+            Name::Actor { actor_type, id },
+            Some(timeout),
+            None,
+            None,
+            meter,
+        ))
     }
 
     /// Whether a resource names the actor type, which takes the built-in retries from it.
     #[must_use]
     pub fn has_actor(&self, actor_type: &str) -> bool {
-        self.0.as_ref().is_some_and(|table| table.actors.contains_key(actor_type))
+        self.0
+            .as_ref()
+            .is_some_and(|table| table.actors.contains_key(actor_type))
     }
 
     /// The policies of an operation on a component, or of what a component delivers to the app.
@@ -175,12 +192,20 @@ impl Policies {
             Direction::Inbound => Name::Input { component },
             Direction::Outbound => Name::Output { component },
         };
-        Some(Policy::new(name, target.timeout, target.retry.as_deref(), breaker, meter))
+        Some(Policy::new(
+            name,
+            target.timeout,
+            target.retry.as_deref(),
+            breaker,
+            meter,
+        ))
     }
 
     /// A retry policy of the sidecar itself; these are not counted.
     pub fn built_in(&self, built_in: BuiltIn) -> Policy<'_> {
-        let retry = self.replaced(built_in).unwrap_or_else(|| built_in.default_policy());
+        let retry = self
+            .replaced(built_in)
+            .unwrap_or_else(|| built_in.default_policy());
         Policy::new(Name::BuiltIn(built_in.name()), None, Some(retry), None, None)
     }
 

@@ -171,7 +171,8 @@ impl<'a> Policy<'a> {
     /// Whether an operation may be run more than once, so that what it sends must be kept.
     #[must_use]
     pub fn has_retries(&self) -> bool {
-        self.retry.is_some_and(|retry| retry.pauses.max_retries() != Some(0))
+        self.retry
+            .is_some_and(|retry| retry.pauses.max_retries() != Some(0))
     }
 
     async fn attempt<T, E, O>(
@@ -192,7 +193,9 @@ impl<'a> Policy<'a> {
             }),
             None => None,
         };
-        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = self
+            .timeout
+            .and_then(|timeout| Instant::now().checked_add(timeout));
         let work = operation(number);
         let outcome = match deadline {
             Some(deadline) => match timeout_at(deadline, work).await {

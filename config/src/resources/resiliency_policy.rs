@@ -186,7 +186,12 @@ impl Policies {
             return;
         }
         let is_built_in = BUILT_IN_RETRIES.contains(&name);
-        if is_built_in && policy.pauses.max_retries().is_none_or(|number| number < MIN_BUILT_IN_RETRIES) {
+        if is_built_in
+            && policy
+                .pauses
+                .max_retries()
+                .is_none_or(|number| number < MIN_BUILT_IN_RETRIES)
+        {
             self.warnings.push(format!(
                 "Attempted override of {name} did not meet minimum retry count, resetting to \
                  {MIN_BUILT_IN_RETRIES}."
@@ -477,7 +482,10 @@ mod tests {
             pauses("DaprBuiltInActorRetries"),
             Some(Exponential::resiliency(Duration::from_secs(60), Some(3)).into())
         );
-        assert_eq!(pauses("DaprBuiltInInitializationRetries"), Some(constant(2000, 5)));
+        assert_eq!(
+            pauses("DaprBuiltInInitializationRetries"),
+            Some(constant(2000, 5))
+        );
         assert_eq!(pauses("DaprBuiltInActorNotFoundRetries"), None);
         assert_eq!(
             policies.warnings,

@@ -187,7 +187,9 @@ async fn attempt<B: Backend>(
     };
     let reply = backend.invoke(id, call, trace).await;
     let reply = reply.map_err(|error| failed(error.to_string()))?;
-    outcome(reply, trace).await.map_err(|error| failed(error.to_string()))
+    outcome(reply, trace)
+        .await
+        .map_err(|error| failed(error.to_string()))
 }
 
 fn invocation(message: common::InvokeRequest, metadata: Metadata) -> Invocation {

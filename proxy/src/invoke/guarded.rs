@@ -96,7 +96,9 @@ impl Invoker {
             return Ok(reply);
         }
         if repeat == Repeat::Possible {
-            let (held, _) = hold(std::mem::take(&mut reply.body)).await.map_err(Unsuccessful::Broken)?;
+            let (held, _) = hold(std::mem::take(&mut reply.body))
+                .await
+                .map_err(Unsuccessful::Broken)?;
             reply.body = held;
         }
         Err(Unsuccessful::Status(Box::new(reply), repeat))

@@ -148,10 +148,12 @@ impl HttpBody for SingleMessage {
             && let Some(data) = frame.data_ref()
         {
             let has_message = &mut this.has_message;
-            let scanned = this.scanner.scan(data, |_| match std::mem::replace(has_message, true) {
-                true => Err(second_message()),
-                false => Ok(()),
-            });
+            let scanned = this
+                .scanner
+                .scan(data, |_| match std::mem::replace(has_message, true) {
+                    true => Err(second_message()),
+                    false => Ok(()),
+                });
             if let Err(status) = scanned {
                 this.second.cancel();
                 return Poll::Ready(Some(Err(status.into())));

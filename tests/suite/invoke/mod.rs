@@ -19,7 +19,7 @@ use outrigger_test_kit::{
 use serde_json::{Value, json};
 
 /// An app that answers calls by a function, and knows nothing of what sidecars ask for themselves.
-async fn app<F>(handler: impl Fn(HttpRequest) -> F + Send + Sync + 'static) -> Result<HttpApp>
+pub(super) async fn app<F>(handler: impl Fn(HttpRequest) -> F + Send + Sync + 'static) -> Result<HttpApp>
 where
     F: Future<Output = HttpResponse> + Send + 'static,
 {
@@ -71,7 +71,7 @@ pub(super) fn failure(app_id: &str, cause: &str) -> Value {
 
 /// Holds the reply of an invocation against status 500 and the cause.
 #[track_caller]
-fn assert_failure(reply: &HttpReply, app_id: &str, cause: &str) {
+pub(super) fn assert_failure(reply: &HttpReply, app_id: &str, cause: &str) {
     assert_eq!(reply.text(), failure(app_id, cause).to_string());
     assert_eq!(reply.status, 500, "{cause}");
     assert_eq!(reply.header("content-type"), Some("application/json"));

@@ -30,7 +30,7 @@ fn in_shell(script: &str) -> Result<Program> {
 }
 
 /// The message of a line of the text log, without its quotes.
-fn message(line: &str) -> String {
+pub(super) fn message(line: &str) -> String {
     let Some((_, rest)) = line.split_once(" msg=") else {
         return String::new();
     };

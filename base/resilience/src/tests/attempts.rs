@@ -61,7 +61,10 @@ async fn exponential_pauses_begin_at_half_a_second_and_grow_up_to_their_limit() 
     let middles = [500.0, 750.0, 1125.0, 1687.5, 2000.0, 2000.0];
     for (window, middle) in attempts.windows(2).zip(middles) {
         let pause = (window[1] - window[0]) as f64;
-        assert!((middle * 0.5 - 2.0..=middle * 1.5 + 2.0).contains(&pause), "{pause} around {middle}");
+        assert!(
+            (middle * 0.5 - 2.0..=middle * 1.5 + 2.0).contains(&pause),
+            "{pause} around {middle}"
+        );
     }
 }
 
@@ -72,12 +75,16 @@ async fn exponential_retries_end_after_a_quarter_of_an_hour_even_without_a_limit
     let outcome: Result<(), _> = app(&policies).run(async |_| Err(PLAIN)).await;
     assert_eq!(outcome, Err(PolicyError::Operation(PLAIN)));
     let took = began.elapsed();
-    assert!((Duration::from_secs(800)..=Duration::from_secs(900)).contains(&took), "{took:?}");
+    assert!(
+        (Duration::from_secs(800)..=Duration::from_secs(900)).contains(&took),
+        "{took:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn codes_decide_which_failures_are_tried_again() {
-    let listed = "{duration: 1, maxRetries: 2, matching: {httpStatusCodes: '429,500-599', gRPCStatusCodes: 14}}";
+    let listed =
+        "{duration: 1, maxRetries: 2, matching: {httpStatusCodes: '429,500-599', gRPCStatusCodes: 14}}";
     let all = "{duration: 1, maxRetries: 2}";
     let table = [
         (listed, Class::Code(500), 3),
@@ -171,7 +178,11 @@ async fn attempts_that_are_cut_off_cancelled_or_dropped_count_as_failures() {
     assert_eq!(timed_out, Err(PolicyError::DeadlineExceeded));
     let policy = app(&policies);
     let cancelled = policy.run(|_| pending::<Result<(), Broken>>());
-    assert!(tokio::time::timeout(Duration::from_millis(10), cancelled).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(10), cancelled)
+            .await
+            .is_err()
+    );
     let ((), pending) = app(&policies).begin(async |_| Ok::<_, Broken>(())).await.unwrap();
     assert!(!pending.is_idle());
     assert!(pending.deadline().is_some());

@@ -24,7 +24,10 @@ fn series(metrics: &Metrics, name: &str) -> Vec<String> {
     let prefix = format!("dapr_resiliency_{name}{{");
     let lines = text.lines().filter_map(|line| line.strip_prefix(&prefix));
     lines
-        .map(|line| line.replace("app_id=\"me\",", "").replace("name=\"r1\",namespace=\"ns\",", ""))
+        .map(|line| {
+            line.replace("app_id=\"me\",", "")
+                .replace("name=\"r1\",namespace=\"ns\",", "")
+        })
         .collect()
 }
 
@@ -73,8 +76,11 @@ async fn timeouts_are_counted_once_an_operation() {
         let labels = r#"flow_direction="outbound",policy="timeout",status="",target="app_a"}"#;
         format!("{labels} {count}")
     };
-    let outcome: Result<(), PolicyError<Broken>> =
-        policies.app("a", || "a:m".to_owned()).unwrap().run(|_| pending()).await;
+    let outcome: Result<(), PolicyError<Broken>> = policies
+        .app("a", || "a:m".to_owned())
+        .unwrap()
+        .run(|_| pending())
+        .await;
     assert_eq!(outcome, Err(PolicyError::DeadlineExceeded));
     assert!(series(&metrics, "activations_total").contains(&timeouts(1)));
     let policy = policies.app("a", || "a:n".to_owned()).unwrap();
@@ -110,12 +116,17 @@ async fn changes_of_a_breaker_are_counted_and_its_state_is_shown() {
     run(&policy, &[]).await.0.unwrap();
     assert_eq!(states(), shown("closed"));
     let count = |status: &str, value: u32| {
-        format!(r#"flow_direction="outbound",policy="circuitbreaker",status="{status}",target="app_c"}} {value}"#)
+        format!(
+            r#"flow_direction="outbound",policy="circuitbreaker",status="{status}",target="app_c"}} {value}"#
+        )
     };
     assert_eq!(
         series(&metrics, "count"),
         [count("closed", 3), count("half-open", 1), count("open", 1)]
     );
     // That its time was over is no activation.
-    assert_eq!(series(&metrics, "activations_total"), [count("closed", 1), count("open", 1)]);
+    assert_eq!(
+        series(&metrics, "activations_total"),
+        [count("closed", 1), count("open", 1)]
+    );
 }

@@ -69,12 +69,23 @@ async fn each_kind_of_default_is_chosen_for_itself() {
             retries: {DefaultAppRetryPolicy: {maxRetries: 0}},
             circuitBreakers: {DefaultComponentCircuitBreakerPolicy: {trip: consecutiveFailures > 0}}}}",
     );
-    let (_, pending) = app(&policies, "a").unwrap().begin(async |_| Ok::<_, super::Broken>(())).await.unwrap();
+    let (_, pending) = app(&policies, "a")
+        .unwrap()
+        .begin(async |_| Ok::<_, super::Broken>(()))
+        .await
+        .unwrap();
     assert!(pending.deadline().is_some());
     pending.succeed();
-    assert!(policies.actor("A", "1").is_none(), "a timeout alone does not apply before the lock");
+    assert!(
+        policies.actor("A", "1").is_none(),
+        "a timeout alone does not apply before the lock"
+    );
     assert!(policies.actor_timeout("A", "1").is_some());
-    let store = || policies.component("store", ComponentKind::StateStore, Direction::Outbound).unwrap();
+    let store = || {
+        policies
+            .component("store", ComponentKind::StateStore, Direction::Outbound)
+            .unwrap()
+    };
     run(&store(), &[PLAIN]).await.0.unwrap_err();
     assert_eq!(run(&store(), &[]).await.0, Err(PolicyError::BreakerOpen));
 }
@@ -82,16 +93,29 @@ async fn each_kind_of_default_is_chosen_for_itself() {
 #[tokio::test]
 async fn without_resources_nothing_applies() {
     let none = Policies::default();
-    assert!(none.app("a", || unreachable!("nobody asks for the text")).is_none());
+    assert!(
+        none.app("a", || unreachable!("nobody asks for the text"))
+            .is_none()
+    );
     assert!(none.actor("A", "1").is_none() && none.actor_timeout("A", "1").is_none());
-    assert!(none.component("c", ComponentKind::Binding, Direction::Inbound).is_none());
+    assert!(
+        none.component("c", ComponentKind::Binding, Direction::Inbound)
+            .is_none()
+    );
     let loaded = load(&[], &Metrics::disabled());
     assert!(loaded.names.is_empty());
     assert!(!loaded.policies.has_app("a"));
     let unused = policies("{policies: {timeouts: {t: 1s}}, targets: {apps: {b: {timeout: t}}}}");
-    assert!(unused.app("a", || unreachable!("nobody asks for the text")).is_none());
+    assert!(
+        unused
+            .app("a", || unreachable!("nobody asks for the text"))
+            .is_none()
+    );
     let zero = policies("{policies: {timeouts: {t: 0s}}, targets: {apps: {a: {timeout: t}}}}");
-    assert!(zero.app("a", || unreachable!("a timeout of zero is none")).is_none());
+    assert!(
+        zero.app("a", || unreachable!("a timeout of zero is none"))
+            .is_none()
+    );
 }
 
 const ONE_FAILURE: &str = "circuitBreakers: {b: {trip: consecutiveFailures > 0},

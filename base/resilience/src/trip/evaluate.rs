@@ -235,7 +235,8 @@ impl<'a> Value<'a> {
         match (self, other) {
             (Self::Null, Self::Null) => true,
             (Self::List(one), Self::List(another)) => {
-                one.len() == another.len() && one.iter().zip(another).all(|(one, another)| one.equals(another))
+                one.len() == another.len()
+                    && one.iter().zip(another).all(|(one, another)| one.equals(another))
             }
             _ => self.order(other) == Some(Some(Ordering::Equal)),
         }

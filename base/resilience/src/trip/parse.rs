@@ -77,8 +77,23 @@ const MAX_DEPTH: u16 = 100;
 
 /// Words that cannot be names.
 const RESERVED: [&str; 17] = [
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
-    "namespace", "return", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// Operators by how tightly they bind, the loosest first.
@@ -129,7 +144,9 @@ impl Parser {
 
     fn position(&self) -> Position {
         let last = self.tokens.len().saturating_sub(1);
-        self.tokens.get(self.next.min(last)).map_or(0, |(position, _)| *position)
+        self.tokens
+            .get(self.next.min(last))
+            .map_or(0, |(position, _)| *position)
     }
 
     fn take(&mut self) -> Token {
@@ -185,7 +202,10 @@ impl Parser {
             let then = parser.either()?;
             parser.expect(":")?;
             let otherwise = parser.expression()?;
-            Node::new(position, Kind::Conditional(Box::new([condition, then, otherwise])))
+            Node::new(
+                position,
+                Kind::Conditional(Box::new([condition, then, otherwise])),
+            )
         })
     }
 

@@ -11,7 +11,9 @@ const COUNTS: Counts = Counts {
 };
 
 fn holds(text: &str) -> bool {
-    Trip::compile(text).unwrap_or_else(|error| panic!("{text}: {error}")).holds(&COUNTS)
+    Trip::compile(text)
+        .unwrap_or_else(|error| panic!("{text}: {error}"))
+        .holds(&COUNTS)
 }
 
 #[test]
@@ -100,11 +102,23 @@ fn what_is_no_cel_or_does_not_fit_is_refused_with_its_place() {
             14,
             "Syntax error: mismatched input 'requests' expecting end of the expression",
         ),
-        ("(requests > 1", 14, "Syntax error: mismatched input <EOF> expecting ')'"),
-        ("requests = 1", 10, "Syntax error: mismatched input '=' expecting end of the expression"),
+        (
+            "(requests > 1",
+            14,
+            "Syntax error: mismatched input <EOF> expecting ')'",
+        ),
+        (
+            "requests = 1",
+            10,
+            "Syntax error: mismatched input '=' expecting end of the expression",
+        ),
         ("ü > 1", 1, "Syntax error: token recognition error at: 'ü'"),
         ("'ü' == 'ü", 8, "Syntax error: a text without an end"),
-        ("requests > 1 and true", 14, "Syntax error: mismatched input 'and' expecting end of the expression"),
+        (
+            "requests > 1 and true",
+            14,
+            "Syntax error: mismatched input 'and' expecting end of the expression",
+        ),
         (
             "requests > 1.0",
             10,
@@ -120,7 +134,11 @@ fn what_is_no_cel_or_does_not_fit_is_refused_with_its_place() {
             10,
             "found no matching overload for '_&&_' applied to '(int, bool)'",
         ),
-        ("!requests", 1, "found no matching overload for '!_' applied to '(int)'"),
+        (
+            "!requests",
+            1,
+            "found no matching overload for '!_' applied to '(int)'",
+        ),
         (
             "requests == '1'",
             10,
@@ -136,16 +154,44 @@ fn what_is_no_cel_or_does_not_fit_is_refused_with_its_place() {
             6,
             "found no matching overload for '_?_:_' applied to '(bool, int, double)'",
         ),
-        ("1.5 % 2.0 == 0.0", 5, "found no matching overload for '_%_' applied to '(double, double)'"),
-        ("int([1])", 1, "found no matching overload for 'int' applied to '(list(int))'"),
-        ("int(1, 2)", 1, "found no matching overload for 'int': it takes one argument"),
-        ("median(requests) > 1", 1, "undeclared reference to 'median' (in container '')"),
-        ("'a'.contains('a')", 4, "undeclared reference to 'contains' (in container '')"),
-        ("requests.total > 1", 9, "type 'int' does not support field selection"),
+        (
+            "1.5 % 2.0 == 0.0",
+            5,
+            "found no matching overload for '_%_' applied to '(double, double)'",
+        ),
+        (
+            "int([1])",
+            1,
+            "found no matching overload for 'int' applied to '(list(int))'",
+        ),
+        (
+            "int(1, 2)",
+            1,
+            "found no matching overload for 'int': it takes one argument",
+        ),
+        (
+            "median(requests) > 1",
+            1,
+            "undeclared reference to 'median' (in container '')",
+        ),
+        (
+            "'a'.contains('a')",
+            4,
+            "undeclared reference to 'contains' (in container '')",
+        ),
+        (
+            "requests.total > 1",
+            9,
+            "type 'int' does not support field selection",
+        ),
         ("99999999999999999999 > 1", 1, "invalid int literal"),
         ("9223372036854775808 > 1", 1, "invalid int literal"),
         ("while > 1", 1, "Syntax error: reserved identifier: while"),
-        ("{'a': 1}", 1, "Syntax error: mismatched input '{' expecting a value"),
+        (
+            "{'a': 1}",
+            1,
+            "Syntax error: mismatched input '{' expecting a value",
+        ),
     ];
     for (text, column, reason) in table {
         let error = Trip::compile(text).expect_err(text);
@@ -171,10 +217,16 @@ fn deep_and_long_expressions_are_refused() {
     ];
     for text in deep {
         let error = Trip::compile(&text).unwrap_err();
-        assert_eq!(error.reason, "expression is nested more than 100 levels deep", "{text}");
+        assert_eq!(
+            error.reason, "expression is nested more than 100 levels deep",
+            "{text}"
+        );
     }
     let long = " ".repeat(Trip::MAX_LENGTH) + "true";
-    assert_eq!(Trip::compile(&long).unwrap_err().reason, "expression is longer than 4096 bytes");
+    assert_eq!(
+        Trip::compile(&long).unwrap_err().reason,
+        "expression is longer than 4096 bytes"
+    );
 }
 
 proptest! {
