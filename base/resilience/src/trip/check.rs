@@ -14,7 +14,7 @@ pub(super) enum Type {
     Uint,
     Double,
     Text,
-    List(Box<Type>),
+    List(Box<Self>),
 }
 
 /// The type of an expression, if those of all its parts fit.

@@ -15,7 +15,7 @@ enum Value<'a> {
     Uint(u64),
     Double(f64),
     Text(Cow<'a, str>),
-    List(Vec<Value<'a>>),
+    List(Vec<Self>),
 }
 
 /// No value: an unknown name, a number out of range, a division by zero, operands that do not fit.
