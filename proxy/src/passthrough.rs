@@ -32,8 +32,8 @@ use outrigger_telemetry::trace::TraceContext;
 use tokio::time::Instant;
 
 use crate::app::{GrpcApp, broken};
-use crate::invoke::Way;
 use crate::grpc_api::{Call, Observer, answer, answer_with, binary, observe, target_of};
+use crate::invoke::Way;
 
 /// What passing through asks of the runtime behind it.
 pub(crate) trait Network: Clone + std::fmt::Debug + Send + Sync + 'static {

@@ -17,7 +17,7 @@ use crate::grpc_api::{Backend, GrpcSettings, Shutdown};
 use crate::health::Health;
 use crate::http_api::{AllowedOrigins, ApiLogging, RouteParts, Router, ShutdownHook, ShutdownKind};
 use crate::internal::InternalParts;
-use crate::invoke::{HttpInvoke, Invoker, InvokerParts};
+use crate::invoke::{HttpInvoke, Invoker, InvokerParts, Way};
 use crate::metadata::MetadataStore;
 use crate::passthrough::Network;
 use crate::stop::{Stop, StopCause};
@@ -246,7 +246,12 @@ impl Network for GrpcNetwork {
         Ok(self.peers.forward(way, request).await?)
     }
 
-    async fn open(&self, id: &str, head: request::Parts, is_last: bool) -> Result<OpenStream<Way>, CallError> {
+    async fn open(
+        &self,
+        id: &str,
+        head: request::Parts,
+        is_last: bool,
+    ) -> Result<OpenStream<Way>, CallError> {
         let way = self.invoker.way_to(id).await?;
         Ok(self.peers.open_stream(way, head, is_last).await?)
     }

@@ -11,6 +11,7 @@
 mod clients;
 mod entry;
 mod external;
+mod guarded;
 mod known;
 mod outcome;
 mod status_json;

@@ -42,12 +42,12 @@ async fn a_resource_and_each_policy_of_an_operation_are_counted_once() {
     assert_eq!(series(&metrics, "loaded"), ["name=\"r1\",namespace=\"ns\"} 1"]);
     let policy = policies.app("a", || "a:m".to_owned()).unwrap();
     run(&policy, &[PLAIN, PLAIN]).await.0.unwrap();
-    let _ = policies.app("other", || "other:m".to_owned());
-    let _ = policies.actor("A", "1");
-    let _ = policies.actor_timeout("A", "1");
-    let _ = policies.component("s", ComponentKind::StateStore, Direction::Outbound);
-    let _ = policies.component("s", ComponentKind::Pubsub, Direction::Inbound);
-    let _ = policies.built_in(BuiltIn::Service);
+    drop(policies.app("other", || "other:m".to_owned()));
+    drop(policies.actor("A", "1"));
+    drop(policies.actor_timeout("A", "1"));
+    drop(policies.component("s", ComponentKind::StateStore, Direction::Outbound));
+    drop(policies.component("s", ComponentKind::Pubsub, Direction::Inbound));
+    drop(policies.built_in(BuiltIn::Service));
     assert_eq!(
         series(&metrics, "count"),
         [
