@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use outrigger_svc::{BoxConnection, BoxFuture, Connect};
-use outrigger_telemetry::trace::{
-    BatchLimits, Network, SpanKind, TraceContext, TraceSettings, Tracer, baggage,
-};
+use outrigger_telemetry::export::{BatchLimits, Network};
+use outrigger_telemetry::metrics::Metrics;
+use outrigger_telemetry::trace::{SpanKind, TraceContext, TraceSettings, Tracer, baggage};
 
 use crate::{Meter, samples};
 
@@ -58,6 +58,7 @@ fn spans(meter: &mut impl Meter) {
     let network = Network {
         connect: Arc::new(Nowhere),
         crypto: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+        metrics: Metrics::disabled(),
     };
     let open = |sampling_rate: &str| {
         let settings = TraceSettings {

@@ -106,6 +106,13 @@ const HANDLERS: Shape = Object(&[(
         ),
     ])),
 )]);
+const COLLECTOR: Shape = Object(&[
+    ("protocol", Word(&["grpc", "http", ""])),
+    ("endpointAddress", Text),
+    ("isSecure", Bool),
+    ("headers", Any),
+    ("timeout", Duration),
+]);
 const METRICS: Shape = Object(&[
     ("enabled", Bool),
     ("recordErrorCodes", Bool),
@@ -132,7 +139,7 @@ const METRICS: Shape = Object(&[
             ("labels", List(&Object(&[("name", Text), ("regex", LABELS)]))),
         ])),
     ),
-    ("otlp", Any),
+    ("otlp", COLLECTOR),
 ]);
 const API_RULES: Shape = List(&Object(&[("name", Text), ("version", Text), ("protocol", Text)]));
 const LIMITS: Shape = List(&Object(&[("name", Text), ("maxConcurrent", Integer)]));
@@ -146,16 +153,7 @@ pub(crate) const CONFIGURATION: Shape = kind!(Object(&[
             ("samplingRate", Text),
             ("stdout", Bool),
             ("zipkin", Object(&[("endpointAddress", Text)])),
-            (
-                "otel",
-                Object(&[
-                    ("protocol", Word(&["grpc", "http", ""])),
-                    ("endpointAddress", Text),
-                    ("isSecure", Bool),
-                    ("headers", Any),
-                    ("timeout", Duration),
-                ]),
-            ),
+            ("otel", COLLECTOR),
         ]),
     ),
     ("metric", METRICS),
@@ -224,7 +222,7 @@ pub(crate) const CONFIGURATION: Shape = kind!(Object(&[
                     ("omitHealthChecks", Bool),
                 ]),
             ),
-            ("otlp", Any),
+            ("otlp", COLLECTOR),
         ]),
     ),
     ("wasm", Object(&[("strictSandbox", Bool)])),

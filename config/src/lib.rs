@@ -18,6 +18,7 @@ pub mod flags;
 mod ids;
 mod io;
 mod log;
+mod metrics;
 pub mod resources;
 pub mod sentry;
 pub mod version;

@@ -63,7 +63,11 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
 
 /// Runs until a signal or an error ends it; a second signal does not wait for calls in flight.
 async fn live(settings: &Settings, mut signals: Signals) -> ExitCode {
-    let metrics = Metrics::new(&MetricsSettings::default()).expect("there is no rule to compile");
+    let measured = MetricsSettings {
+        max_series: settings.metrics_max_series,
+        ..MetricsSettings::default()
+    };
+    let metrics = Metrics::new(&measured).expect("there is no rule to compile");
     let stop = CancellationToken::new();
     let mut run = std::pin::pin!(outrigger_sentry::run(settings, &metrics, stop.clone()));
     loop {

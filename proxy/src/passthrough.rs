@@ -28,7 +28,7 @@ use outrigger_link::{CallError, OpenStream, Status, code};
 use outrigger_resilience::{Class, Policy};
 use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response, Surface};
 use outrigger_telemetry::metrics::{Kind, Metrics};
-use outrigger_telemetry::trace::TraceContext;
+use outrigger_telemetry::trace::{Position, TraceContext};
 use tokio::time::Instant;
 
 use crate::app::{GrpcApp, broken};
@@ -108,6 +108,7 @@ struct Received {
     app_id: String,
     kind: Kind,
     began: Instant,
+    position: Position,
 }
 
 const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
@@ -251,6 +252,7 @@ impl Received {
             app_id: peer.app_id.to_owned(),
             kind: peer.kind,
             began: Instant::now(),
+            position: Position::current(),
         }
     }
 }
@@ -260,7 +262,9 @@ impl Observer for Received {
         let invocation = self.metrics.invocation();
         invocation.response_received(&self.app_id, status.code, self.kind);
         if self.kind == Kind::Unary {
-            invocation.response_latency(&self.app_id, status.code, self.began.elapsed());
+            let elapsed = self.began.elapsed();
+            self.position
+                .during(|| invocation.response_latency(&self.app_id, status.code, elapsed));
         }
     }
 }

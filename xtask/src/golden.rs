@@ -17,10 +17,16 @@ struct Table {
 }
 
 /// Every golden file.
-const TABLES: &[Table] = &[Table {
-    path: "base/error/golden/errors.txt",
-    render: outrigger_error::golden::table,
-}];
+const TABLES: &[Table] = &[
+    Table {
+        path: "base/error/golden/errors.txt",
+        render: outrigger_error::golden::table,
+    },
+    Table {
+        path: "base/telemetry/golden/metrics.txt",
+        render: outrigger_telemetry::metrics::golden::table,
+    },
+];
 
 /// Writes or checks all golden files.
 pub(crate) fn run(mode: Mode) -> Result<()> {

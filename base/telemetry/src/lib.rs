@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! tracing events ──▶ log ──▶ stdout or file          one line an event, one write a line
-//! requests ──▶ trace::Tracer ──▶ Span ──▶ batch ──▶ OTLP, Zipkin, stdout
+//!                     └──▶ export::Queue ──▶ OTLP
+//! requests ──▶ trace::Tracer ──▶ Span ──▶ export::Queue ──▶ OTLP, Zipkin, stdout
 //! requests ──▶ metrics::Metrics ──▶ series ──▶ metrics::serve ──▶ Prometheus
+//!                                       └──▶ metrics::Push ──▶ OTLP
 //! ```
 //!
 //! The hot path pays for little: a disabled log level costs one load, an unsampled span carries its ids and
@@ -12,6 +14,7 @@
 //! Nothing here reads the environment or decides what is to be measured: settings come in as values, and the
 //! callers record.
 
+pub mod export;
 pub mod log;
 pub mod metrics;
 pub mod trace;

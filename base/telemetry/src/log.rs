@@ -9,8 +9,10 @@
 //! | `fatal` | the line has level `fatal`; meant for error events |
 //! | `scope` | replaces the target as the printed scope |
 //!
-//! The scopes of API logging are printed whatever the level is.
+//! The scopes of API logging are printed whatever the level is. What is printed may be exported as well, see
+//! [`LogExport`].
 
+mod export;
 mod fields;
 mod line;
 mod sink;
@@ -21,6 +23,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use export::{LogExport, LogExportSettings};
 pub use sink::MemoryLog;
 pub use subscriber::Logger;
 

@@ -21,6 +21,8 @@ mod cells;
 mod component;
 mod exposition;
 mod family;
+mod foreign;
+pub mod golden;
 mod grpc;
 mod http;
 mod instrument;
@@ -29,10 +31,12 @@ mod number;
 mod path;
 mod pattern;
 mod process;
+mod push;
 mod registry;
 mod resiliency;
 mod rules;
 mod runtime;
+mod sample;
 mod sentry;
 mod serve;
 mod settings;
@@ -45,17 +49,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
+use exposition::Exposition;
 use path::PathLabels;
 use process::Process;
 use registry::{Buckets, Description, Fixed, Registry};
+use sample::Reader;
+
+use crate::export::Exports;
 
 pub use balance::Balance;
 pub use cells::pin_thread;
 pub use component::{Block, Components, Delivery};
+pub use exposition::Form;
 pub use grpc::{Grpc, code_name};
 pub use http::{HealthProbes, HttpClient, HttpSeries, HttpServer};
 pub use instrument::{Counter, Gauge, Histogram};
 pub use invocation::{Caller, Invocation, Kind, Target};
+pub use push::{Push, PushSettings};
 pub use resiliency::{BreakerState, PolicyUse, Resiliency};
 pub use rules::RuleError;
 pub use runtime::{Decision, Mtls, PolicyCaller, Runtime, Success};
@@ -88,6 +98,7 @@ struct Inner {
     components: Components,
     workflow: Workflow,
     sentry: Sentry,
+    exports: Exports,
 }
 
 // === impl Metrics ===
@@ -119,6 +130,14 @@ impl Metrics {
             components: Components::new(&registry),
             workflow: Workflow::new(&registry, !settings.app_id.is_empty()),
             sentry: Sentry::new(&registry),
+            exports: Exports::new(|name, help, labels| {
+                registry.counter(Description {
+                    name,
+                    help,
+                    labels,
+                    fixed: Fixed::AppId,
+                })
+            }),
             registry,
             foreign,
             process,
@@ -219,6 +238,12 @@ impl Metrics {
         &self.0.sentry
     }
 
+    /// What becomes of what is exported.
+    #[must_use]
+    pub(crate) fn exports(&self) -> &Exports {
+        &self.0.exports
+    }
+
     /// Counts an error answer, if error codes are recorded at all.
     pub fn error_code(&self, code: &str, category: &str) {
         self.0.runtime.error_code(code, category);
@@ -227,7 +252,9 @@ impl Metrics {
     /// A counter of the own names: `dapr_` is put in front unless it begins with `outrigger_`, and what a name
     /// cannot hold becomes `_`.
     ///
-    /// The labels are recorded in the order given. Asking twice for a name gives the same series.
+    /// The labels are recorded in the order given. Asking twice for a name gives the same series. Names that
+    /// begin with `outrigger_` bear the label `app_id` in a sidecar. What is recorded beyond the limit of series
+    /// is counted in one of them.
     ///
     /// # Panics
     /// If the name belongs to a metric of another kind.
@@ -292,9 +319,22 @@ impl Metrics {
     /// All series in the Prometheus text format.
     #[must_use]
     pub fn encode(&self) -> Bytes {
+        self.encode_as(Form::Text)
+    }
+
+    /// All series in one of the text forms.
+    #[must_use]
+    pub fn encode_as(&self, form: Form) -> Bytes {
         let mut text = String::with_capacity(16 * 1024);
-        self.0.registry.write(&mut text);
-        exposition::write(&mut text, &self.0.foreign.gather());
+        let mut exposition = Exposition::new(&mut text, form);
+        self.read(&mut exposition);
+        exposition.end();
         text.into()
+    }
+
+    /// Shows everything that was recorded.
+    fn read(&self, reader: &mut impl Reader) {
+        self.0.registry.read(reader);
+        foreign::read(&self.0.foreign.gather(), reader);
     }
 }

@@ -18,14 +18,17 @@
 //! wire format stays in the hands of those who define it. Zipkin and the log are written here.
 
 pub mod baggage;
-mod batch;
 mod context;
+pub(crate) mod current;
 mod environment;
 mod export;
+mod hex;
 mod ids;
+mod pipeline;
 mod record;
 mod sampler;
 mod settings;
+mod shared;
 mod span;
 mod state;
 #[cfg(test)]
@@ -33,8 +36,12 @@ mod tests;
 mod tracer;
 
 pub use context::{TRACEPARENT, TRACESTATE, TraceContext};
+pub use current::{Position, Within};
 pub use record::SpanKind;
 pub use sampler::Sampler;
-pub use settings::{BatchLimits, OtlpSettings, TraceError, TraceSettings};
+pub use settings::TraceSettings;
+pub use shared::SharedSpan;
 pub use span::Span;
-pub use tracer::{Network, Tracer};
+pub use tracer::Tracer;
+
+pub(crate) use hex::Hex;

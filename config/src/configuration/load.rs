@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::wire::{HandlerSpec, PipelineSpec, Wire};
 use super::{
-    AccessControl, ApiLogging, ApiRules, Configuration, DenyList, Features, Handler, Metrics, Mtls,
-    NameResolution, Tracing, Workflow, access,
+    AccessControl, ApiLogging, ApiRules, Configuration, DenyList, Exporter, Features, Handler,
+    InvalidProtocol, Metrics, Mtls, NameResolution, Tracing, Workflow, access,
 };
 use crate::env::Env;
 use crate::resources::Files;
@@ -60,6 +60,14 @@ pub enum ConfigurationError {
     /// A timeout of the trace exporter that is no number of milliseconds.
     #[error("invalid timeout for Otel endpoint: {0}")]
     OtelTimeout(String),
+    /// A section that names a collector, and does not say rightly how to speak to it.
+    #[error("{section}: {source}")]
+    Collector {
+        /// Path of the section.
+        section: &'static str,
+        /// The protocol that it has.
+        source: InvalidProtocol,
+    },
 }
 
 // === impl Configuration ===
@@ -122,13 +130,14 @@ impl Configuration {
     fn from_wire(wire: Wire, environment: &impl Env) -> Result<Self, ConfigurationError> {
         let spec = wire.spec;
         let logging = spec.logging.api_logging;
+        let log_exporter = Exporter::of_section("spec.logging.otlp", spec.logging.otlp)?;
         Ok(Self {
             name: wire.metadata.name,
             namespace: wire.metadata.namespace,
             http_pipeline: handlers(spec.http_pipeline),
             app_http_pipeline: handlers(spec.app_http_pipeline),
             tracing: Tracing::new(spec.tracing.unwrap_or_default(), environment)?,
-            metrics: Metrics::new(spec.metric.unwrap_or_default(), spec.metrics.unwrap_or_default()),
+            metrics: Metrics::new(spec.metric.unwrap_or_default(), spec.metrics.unwrap_or_default())?,
             secret_scopes: access::secret_scopes(spec.secrets.scopes)?,
             access_control: spec.access_control.map(AccessControl::from),
             name_resolution: spec.name_resolution.map(|resolver| NameResolution {
@@ -148,6 +157,7 @@ impl Configuration {
                 obfuscate_urls: logging.obfuscate_urls,
                 omit_health_checks: logging.omit_health_checks,
             },
+            log_exporter,
             wasm_strict_sandbox: spec.wasm.strict_sandbox,
             workflow: Workflow::from(spec.workflow),
             mtls: spec.mtls.map(Mtls::from),

@@ -7,6 +7,8 @@ use outrigger_kit::duration::GoDuration;
 use outrigger_kit::json;
 use serde::Serialize;
 
+use super::ConfigurationError;
+use super::tracing::Exporter;
 use super::wire::{LabelSpec, MetricHttpSpec, MetricSpec, MetricWorkflowSpec, RuleSpec, Span};
 
 /// Bounds of latency histograms in ms, unless the Configuration has its own.
@@ -39,6 +41,10 @@ pub struct Metrics {
     /// Labels that are rewritten.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<MetricsRule>,
+    /// Where metrics are pushed to, besides being scraped; `None` for nowhere. Its headers may be secret, so it
+    /// is not told in the start line.
+    #[serde(skip)]
+    pub exporter: Option<Exporter>,
 }
 
 /// Labels of HTTP metrics.
@@ -89,13 +95,13 @@ pub struct MetricsLabel {
 // === impl Metrics ===
 
 impl Metrics {
-    pub(super) fn new(metric: MetricSpec, metrics: MetricSpec) -> Self {
+    pub(super) fn new(metric: MetricSpec, metrics: MetricSpec) -> Result<Self, ConfigurationError> {
         let rules = if metrics.rules.is_empty() {
             metric.rules
         } else {
             metrics.rules
         };
-        Self {
+        Ok(Self {
             enabled: metrics.enabled.or(metric.enabled),
             record_error_codes: metrics.record_error_codes.or(metric.record_error_codes),
             http: metrics.http.or(metric.http).map(MetricsHttp::from),
@@ -105,7 +111,8 @@ impl Metrics {
                 .filter(|buckets| !buckets.is_empty()),
             workflow: metrics.workflow.or(metric.workflow).map(MetricsWorkflow::from),
             rules: rules.into_iter().map(MetricsRule::from).collect(),
-        }
+            exporter: Exporter::of_section("spec.metrics.otlp", metrics.otlp.or(metric.otlp))?,
+        })
     }
 
     /// Whether anything is recorded; true when it is not said.
@@ -243,7 +250,7 @@ fn go_duration<S: serde::Serializer>(span: &Option<Duration>, serializer: S) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configuration::Configuration;
+    use crate::configuration::{Configuration, ExporterProtocol};
     use crate::env::EmptyEnv;
 
     fn metrics(spec: &str) -> Metrics {
@@ -278,6 +285,19 @@ mod tests {
         for (spec, expected) in table {
             assert_eq!(metrics(spec).spec_line(), format!("metric spec: {expected}"));
         }
+    }
+
+    #[test]
+    fn a_collector_is_not_told_in_the_spec_line() {
+        let pushed =
+            metrics("metrics: {otlp: {endpointAddress: 'c:1', protocol: http, headers: [token=secret]}}");
+        assert_eq!(pushed.spec_line(), r#"metric spec: {"enabled":true}"#);
+        let exporter = pushed.exporter.unwrap();
+        assert_eq!(exporter.protocol, ExporterProtocol::Http);
+        assert!(exporter.is_secure);
+        assert_eq!(exporter.headers, [("token".to_owned(), "secret".to_owned())]);
+        assert_eq!(metrics("metrics: {otlp: {protocol: grpc}}").exporter, None);
+        assert_eq!(metrics("").exporter, None);
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct Configuration {
     pub denied_components: DenyList,
     /// How API calls are logged.
     pub api_logging: ApiLogging,
+    /// Where log lines are exported to, besides being printed; `None` for nowhere.
+    pub log_exporter: Option<Exporter>,
     /// Whether WASM components are confined whatever they ask for.
     pub wasm_strict_sandbox: bool,
     /// Limits of workflows.

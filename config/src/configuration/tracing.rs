@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::ConfigurationError;
 use super::otel_env::{self, OtelEnv};
-use super::wire::{Span, TracingSpec};
+use super::wire::{OtelSpec, Span, TracingSpec};
 use crate::env::Env;
 use crate::resources::value_text;
 
@@ -84,13 +84,7 @@ impl Tracing {
             sampling_rate: spec.sampling_rate,
             stdout: spec.stdout,
             zipkin: spec.zipkin.endpoint_address,
-            otel: Otel {
-                endpoint: spec.otel.endpoint_address,
-                protocol: spec.otel.protocol,
-                is_secure: spec.otel.is_secure.unwrap_or(true),
-                headers: headers(&spec.otel.headers)?,
-                timeout: spec.otel.timeout.map(|Span(span)| GoDuration::to_std(span)),
-            },
+            otel: Otel::new(spec.otel)?,
             service_name: variables.service_name.clone(),
             resource_attributes: otel_env::pairs(
                 variables.resource_attributes.as_deref().unwrap_or_default(),
@@ -154,6 +148,16 @@ impl Tracing {
 // === impl Otel ===
 
 impl Otel {
+    fn new(spec: OtelSpec) -> Result<Self, ConfigurationError> {
+        Ok(Self {
+            endpoint: spec.endpoint_address,
+            protocol: spec.protocol,
+            is_secure: spec.is_secure.unwrap_or(true),
+            headers: headers(&spec.headers)?,
+            timeout: spec.timeout.map(|Span(span)| GoDuration::to_std(span)),
+        })
+    }
+
     /// The exporter to make: none without an endpoint or a protocol.
     ///
     /// # Errors
@@ -185,6 +189,25 @@ impl Otel {
             self.timeout = variables.timeout()?;
         }
         Ok(())
+    }
+}
+
+// === impl Exporter ===
+
+impl Exporter {
+    /// Reads a section that has the fields of `tracing.otel`; nothing is exported without an endpoint.
+    ///
+    /// A protocol must be given: what is asked for must not silently be left out.
+    pub(super) fn of_section(
+        section: &'static str,
+        spec: Option<OtelSpec>,
+    ) -> Result<Option<Self>, ConfigurationError> {
+        let otel = Otel::new(spec.unwrap_or_default())?;
+        let refused = |source| ConfigurationError::Collector { section, source };
+        match otel.exporter().map_err(refused)? {
+            None if !otel.endpoint.is_empty() => Err(refused(InvalidProtocol("\"\"".to_owned()))),
+            exporter => Ok(exporter),
+        }
     }
 }
 
@@ -298,6 +321,41 @@ mod tests {
                 .unwrap()
                 .has_exporter()
         );
+    }
+
+    #[test]
+    fn sections_of_other_signals_need_a_protocol_that_exists() {
+        let load = |spec: &str| {
+            let value = outrigger_kit::yaml::to_json(&format!("spec: {{{spec}}}")).unwrap();
+            Configuration::from_json(&value.to_string(), &crate::env::EmptyEnv)
+        };
+        let logs =
+            load("logging: {otlp: {endpointAddress: 'c:1', protocol: grpc, isSecure: false, timeout: 3s}}");
+        let exporter = logs.unwrap().log_exporter.unwrap();
+        assert_eq!((exporter.endpoint.as_str(), exporter.is_secure), ("c:1", false));
+        assert_eq!(exporter.timeout, Some(Duration::from_secs(3)));
+        assert_eq!(
+            load("logging: {apiLogging: {enabled: true}}")
+                .unwrap()
+                .log_exporter,
+            None
+        );
+        for (spec, text) in [
+            (
+                "logging: {otlp: {endpointAddress: 'c:1', protocol: udp}}",
+                "spec.logging.otlp: invalid protocol udp provided for Otel endpoint",
+            ),
+            (
+                "metrics: {otlp: {endpointAddress: 'c:1'}}",
+                "spec.metrics.otlp: invalid protocol \"\" provided for Otel endpoint",
+            ),
+            (
+                "metric: {otlp: {endpointAddress: 'c:1', protocol: grpc, headers: [a]}}",
+                "invalid headers for Otel endpoint: a",
+            ),
+        ] {
+            assert_eq!(load(spec).unwrap_err().to_string(), text);
+        }
     }
 
     #[test]

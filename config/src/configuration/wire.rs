@@ -87,6 +87,7 @@ pub(super) struct MetricSpec {
     pub(super) http: Option<MetricHttpSpec>,
     pub(super) latency_distribution_buckets: Option<Vec<i64>>,
     pub(super) workflow: Option<MetricWorkflowSpec>,
+    pub(super) otlp: Option<OtelSpec>,
     pub(super) rules: Vec<RuleSpec>,
 }
 
@@ -200,6 +201,7 @@ pub(super) struct ComponentsSpec {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct LoggingSpec {
     pub(super) api_logging: ApiLoggingSpec,
+    pub(super) otlp: Option<OtelSpec>,
 }
 
 #[derive(Debug, Default, Deserialize)]

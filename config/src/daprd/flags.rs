@@ -5,6 +5,7 @@ use outrigger_kit::quantity;
 
 use crate::LogFlags;
 use crate::flags::{FlagError, FlagSet, Parsed};
+use crate::metrics::{DEFAULT_MAX_SERIES, check_max_series};
 
 /// The command line of a sidecar, as given. [`Settings`](super::Settings) has what it means.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +70,7 @@ pub struct Flags {
     pub enable_metrics: bool,
     pub metrics_port: String,
     pub metrics_listen_address: String,
+    pub metrics_max_series: i64,
     pub version: bool,
     pub build_info: bool,
     pub wait: bool,
@@ -140,6 +142,7 @@ impl Default for Flags {
             enable_metrics: true,
             metrics_port: "9090".to_owned(),
             metrics_listen_address: "0.0.0.0".to_owned(),
+            metrics_max_series: DEFAULT_MAX_SERIES,
             version: false,
             build_info: false,
             wait: false,
@@ -179,6 +182,7 @@ impl Flags {
                 flags.actors_disseminate_timeout
             )));
         }
+        check_max_series(flags.metrics_max_series)?;
         Ok(Parsed { flags, notices })
     }
 }
@@ -291,6 +295,10 @@ mod tests {
         );
         assert!(text(&["--read-buffer-size="]).contains("'read-buffer-size'"));
         assert_eq!(
+            text(&["--metrics-max-series=-1"]),
+            "Failed to parse flags: invalid value for 'metrics-max-series' option: must not be negative, got -1"
+        );
+        assert_eq!(
             text(&["--scheduler-job-streams=0"]),
             "Failed to parse flags: must define at least 1 scheduler stream, got 0"
         );
@@ -310,7 +318,7 @@ mod tests {
             placement-host-address scheduler-host-address scheduler-job-streams max-body-size read-buffer-size \
             dapr-graceful-shutdown-seconds disable-init-endpoints app-health-check-path app-health-probe-interval \
             app-health-probe-timeout app-health-threshold log-level log-file metrics-port metrics-listen-address \
-            actors-service reminders-service";
+            metrics-max-series actors-service reminders-service";
         for name in with_value.split_whitespace() {
             assert!(parse(&[&format!("--{name}"), "1"]).is_ok(), "{name}");
         }

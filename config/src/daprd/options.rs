@@ -71,6 +71,7 @@ impl Flags {
         set.bool("enable-metrics", &mut self.enable_metrics, "start the metrics server");
         set.text("metrics-port", &mut self.metrics_port, "port of the metrics server");
         set.text("metrics-listen-address", &mut self.metrics_listen_address, "address of the metrics server");
+        set.integer("metrics-max-series", &mut self.metrics_max_series, "most series of a metric; what is beyond is counted in one; 0 for no limit");
         set.bool("version", &mut self.version, "print the version and exit");
         set.bool("build-info", &mut self.build_info, "print version and source of the build and exit");
         set.bool("wait", &mut self.wait, "wait until a sidecar on this host is ready and exit");

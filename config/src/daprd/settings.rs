@@ -82,6 +82,8 @@ pub struct Settings {
     pub metrics: Option<MetricsServer>,
     /// Port number in `--metrics-port`, whether the server runs or not.
     pub metrics_port: u16,
+    /// Most series of a metric; 0 for no limit.
+    pub metrics_max_series: usize,
     /// Token that API calls must carry.
     pub api_token: Option<String>,
     /// Value of the placeholder `{podName}`.
@@ -202,6 +204,7 @@ impl Settings {
             disabled_init,
             metrics,
             metrics_port,
+            metrics_max_series: usize::try_from(flags.metrics_max_series).unwrap_or_default(),
             api_token: environment.get_filled(env::DAPR_API_TOKEN),
             pod_name: environment.get_filled(env::POD_NAME),
             host_address: environment.get_filled(env::DAPR_HOST_IP),

@@ -4,6 +4,7 @@ use outrigger_kit::duration::GoDuration;
 
 use crate::LogFlags;
 use crate::flags::{FlagError, FlagSet, Parsed};
+use crate::metrics::{DEFAULT_MAX_SERIES, check_max_series};
 
 /// The command line of the certificate authority, as given. [`Settings`](super::Settings) has what it means.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,7 @@ pub struct Flags {
     pub healthz_listen_address: String,
     pub metrics_port: String,
     pub metrics_listen_address: String,
+    pub metrics_max_series: i64,
     pub enable_metrics: bool,
     pub log: LogFlags,
     pub kubeconfig: Option<String>,
@@ -64,6 +66,7 @@ impl Default for Flags {
             healthz_listen_address: String::new(),
             metrics_port: "9090".to_owned(),
             metrics_listen_address: "0.0.0.0".to_owned(),
+            metrics_max_series: DEFAULT_MAX_SERIES,
             enable_metrics: true,
             log: LogFlags::default(),
             kubeconfig: None,
@@ -103,6 +106,7 @@ impl Flags {
         let mut set = FlagSet::new("sentry");
         flags.declare(&mut set);
         let notices = set.parse(args)?;
+        check_max_series(flags.metrics_max_series)?;
         Ok(Parsed { flags, notices })
     }
 
@@ -117,6 +121,7 @@ impl Flags {
         set.bool("enable-metrics", &mut self.enable_metrics, "start the metrics server");
         set.text("metrics-port", &mut self.metrics_port, "port of the metrics server");
         set.text("metrics-listen-address", &mut self.metrics_listen_address, "address of the metrics server");
+        set.integer("metrics-max-series", &mut self.metrics_max_series, "most series of a metric; what is beyond is counted in one; 0 for no limit");
         self.log.declare(set);
         set.optional_text("kubeconfig", &mut self.kubeconfig, "path of a kubeconfig file");
         set.text("trust-domain", &mut self.trust_domain, "trust domain of the control plane");
@@ -156,7 +161,7 @@ mod tests {
         let parsed = Flags::parse([]).unwrap();
         assert_eq!(parsed.flags, Flags::default());
         let with_value = "mode config port listen-address healthz-port healthz-listen-address metrics-port \
-            metrics-listen-address log-level log-file kubeconfig trust-domain issuer-credentials issuer-ca-filename \
+            metrics-listen-address metrics-max-series log-level log-file kubeconfig trust-domain issuer-credentials issuer-ca-filename \
             issuer-certificate-filename issuer-key-filename jwt-key-filename jwks-filename jwt-issuer \
             jwt-signing-algorithm jwt-key-id oidc-server-listen-address oidc-server-listen-port \
             oidc-server-tls-cert-file oidc-server-tls-key-file oidc-jwks-uri oidc-path-prefix oidc-allowed-hosts";

@@ -26,6 +26,8 @@ pub struct Settings {
     pub healthz: Listener,
     /// The metrics server; `None` for no such server.
     pub metrics: Option<Listener>,
+    /// Most series of a metric; 0 for no limit.
+    pub metrics_max_series: usize,
     /// Files of the authority.
     pub credentials: CredentialPaths,
     /// How JWTs are issued; `None` when they are not.
@@ -169,6 +171,7 @@ impl Settings {
             grpc: Listener::new("port", &flags.listen_address, flags.port)?,
             healthz: Listener::new("healthz-port", &flags.healthz_listen_address, flags.healthz_port)?,
             metrics: flags.enable_metrics.then_some(metrics),
+            metrics_max_series: usize::try_from(flags.metrics_max_series).unwrap_or_default(),
             credentials: CredentialPaths::new(&flags),
             jwt,
             oidc,

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 use outrigger_api::METHODS;
 use outrigger_svc::{CallContext, Request};
-use outrigger_telemetry::trace::{Span, TraceContext};
+use outrigger_telemetry::trace::{SharedSpan, TraceContext};
 
 /// A call with what the layers have found out about it.
 #[derive(Debug)]
@@ -47,10 +47,6 @@ pub(crate) enum MethodKind {
 /// The methods that a server has, by path.
 #[derive(Clone, Debug)]
 pub(crate) struct Methods(Arc<HashMap<Box<str>, MethodKind>>);
-
-/// A recorded span that handlers may rename; nothing if the span is not recorded.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SharedSpan(Option<Arc<Mutex<Span>>>);
 
 /// What has crossed the server in one call, in bytes of messages without their prefixes.
 #[derive(Debug, Default)]
@@ -123,26 +119,6 @@ impl Methods {
     /// The kind of the method at this path.
     pub(crate) fn kind(&self, path: &str) -> MethodKind {
         self.0.get(path).copied().unwrap_or(MethodKind::Foreign)
-    }
-}
-
-// === impl SharedSpan ===
-
-impl SharedSpan {
-    /// Shares a span if it is recorded; else gives it back, so that it costs nothing.
-    pub(crate) fn share(span: Span) -> (Self, Option<Span>) {
-        if span.is_recording() {
-            (Self(Some(Arc::new(Mutex::new(span)))), None)
-        } else {
-            (Self(None), Some(span))
-        }
-    }
-
-    /// Changes the span if it is recorded.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Span)) {
-        if let Some(span) = &self.0 {
-            change(&mut span.lock().unwrap_or_else(PoisonError::into_inner));
-        }
     }
 }
 

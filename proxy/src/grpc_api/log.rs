@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use http::{HeaderValue, header};
 use outrigger_link::Status;
 use outrigger_svc::{Layer, Response, Service, layer_fn};
+use outrigger_telemetry::trace::Position;
 use tokio::time::Instant;
 
 use super::call::Call;
@@ -26,6 +27,7 @@ pub(crate) struct Line {
     method: String,
     user_agent: Option<HeaderValue>,
     began: Instant,
+    position: Position,
 }
 
 // === impl LogCalls ===
@@ -66,6 +68,7 @@ where
             method: call.method().to_owned(),
             user_agent: call.request.headers().get(header::USER_AGENT).cloned(),
             began: Instant::now(),
+            position: Position::from(&call.facts.trace),
         });
         observe(self.inner.call(call), line)
     }
@@ -79,13 +82,15 @@ impl Observer for Line {
             .user_agent
             .as_ref()
             .map(|value| String::from_utf8_lossy(value.as_bytes()));
-        tracing::info!(
-            target: "dapr.runtime.grpc.api-info",
-            method = self.method.as_str(),
-            useragent = user_agent.as_deref(),
-            duration = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            code = status.code,
-            "gRPC API Called"
-        );
+        self.position.during(|| {
+            tracing::info!(
+                target: "dapr.runtime.grpc.api-info",
+                method = self.method.as_str(),
+                useragent = user_agent.as_deref(),
+                duration = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                code = status.code,
+                "gRPC API Called"
+            );
+        });
     }
 }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use outrigger_link::Status;
 use outrigger_svc::{Layer, Response, Service, Surface, layer_fn};
 use outrigger_telemetry::metrics::Metrics;
+use outrigger_telemetry::trace::Position;
 use tokio::time::Instant;
 
 use super::call::{Call, MethodKind, Traffic};
@@ -32,6 +33,7 @@ pub(crate) struct Measured {
     side: Side,
     traffic: Arc<Traffic>,
     began: Instant,
+    position: Position,
 }
 
 /// How a call counts.
@@ -73,6 +75,7 @@ where
             side,
             traffic: Arc::clone(&call.facts.traffic),
             began: Instant::now(),
+            position: Position::from(&call.facts.trace),
         });
         observe(self.inner.call(call), measured)
     }
@@ -84,7 +87,7 @@ impl Observer for Measured {
     fn end(&mut self, status: &Status) {
         let elapsed = self.began.elapsed();
         let (method, code) = (self.method.as_str(), status.code);
-        match self.side {
+        self.position.during(|| match self.side {
             Side::Unary => {
                 let (sent, received) = (self.traffic.sent(), self.traffic.received());
                 self.metrics
@@ -93,7 +96,7 @@ impl Observer for Measured {
             }
             Side::ServerStream => self.metrics.grpc_server().record_stream(method, code, elapsed),
             Side::ClientStream => self.metrics.grpc_client().record_stream(method, code, elapsed),
-        }
+        });
     }
 }
 

@@ -14,10 +14,12 @@ use futures_util::future::{Either, Ready, ready};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use outrigger_link::{Status, code};
 use outrigger_svc::{Layer, Response, Service, Surface, layer_fn};
-use outrigger_telemetry::trace::{Span, SpanKind, TraceContext, Tracer, baggage};
+use outrigger_telemetry::trace::{
+    Position, SharedSpan, Span, SpanKind, TraceContext, Tracer, Within, baggage,
+};
 
 use super::answer::answer;
-use super::call::{Call, MethodKind, SharedSpan};
+use super::call::{Call, MethodKind};
 use super::observe::{Observed, Observer, observe};
 use super::routes::{HUB, INVOKE_SERVICE};
 
@@ -33,8 +35,6 @@ pub(crate) struct Trace<S> {
 #[derive(Debug)]
 pub(crate) struct Traced {
     span: SharedSpan,
-    /// The span, if it is not recorded: it ends with the call.
-    carried: Option<Span>,
     /// What the client is told about the trace.
     trace: Option<HeaderValue>,
     baggage: Option<HeaderValue>,
@@ -87,7 +87,7 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<Observed<S::Future, Traced>, Ready<Result<Response, Infallible>>>;
+    type Future = Either<Observed<Within<S::Future>, Traced>, Ready<Result<Response, Infallible>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -95,7 +95,8 @@ where
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         if !self.tracer.is_on() {
-            return Either::Left(observe(self.inner.call(call), None));
+            let inner = Position::NONE.around(self.inner.call(call));
+            return Either::Left(observe(inner, None));
         }
         let Some(kind) = self.kind(&call) else {
             let text = "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata";
@@ -113,17 +114,12 @@ where
         call.facts.trace = span.context().clone();
         let tells = call.kind != MethodKind::Foreign && call.method() != INVOKE_SERVICE;
         let trace = tells.then(|| binary(span.context()));
-        let (span, carried) = SharedSpan::share(span);
+        let position = Position::from(span.context());
+        let span = SharedSpan::new(span);
         call.facts.span = span.clone();
-        Either::Left(observe(
-            self.inner.call(call),
-            Some(Traced {
-                span,
-                carried,
-                trace,
-                baggage,
-            }),
-        ))
+        let inner = position.around(position.during(|| self.inner.call(call)));
+        let traced = Traced { span, trace, baggage };
+        Either::Left(observe(inner, Some(traced)))
     }
 }
 
@@ -143,7 +139,7 @@ impl Observer for Traced {
         if status.code != code::OK {
             self.span.change(|span| span.fail(status.message.clone()));
         }
-        self.carried = None;
+        self.span.end();
     }
 }
 

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use http::{HeaderValue, header};
 use outrigger_kit::percent::decode_form_text;
 use outrigger_svc::{Layer, Response, Service, layer_fn};
+use outrigger_telemetry::trace::Position;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
@@ -57,6 +58,8 @@ struct Line {
     method: String,
     user_agent: Option<HeaderValue>,
     began: Instant,
+    /// Where in its trace the call is: a body may end when nobody works on the span.
+    position: Position,
 }
 
 // === impl LogCalls ===
@@ -93,6 +96,7 @@ where
             method,
             user_agent: call.request.headers().get(header::USER_AGENT).cloned(),
             began: Instant::now(),
+            position: call.trace.as_ref().map(Position::from).unwrap_or_default(),
         });
         LogFuture {
             inner: self.inner.call(call),
@@ -113,7 +117,9 @@ where
         Poll::Ready(outcome.map(|response| match this.line.take() {
             Some(line) => {
                 let code = response.status().as_u16();
-                observe(response, move |size| line.write(code, size))
+                observe(response, move |size| {
+                    line.position.during(|| line.write(code, size))
+                })
             }
             None => response,
         }))

@@ -13,8 +13,9 @@ use std::task::{Context, Poll, ready};
 
 use http::{Method, Uri, header};
 use outrigger_kit::percent::decode_path_text;
-use outrigger_svc::{Layer, Request, Response, Service, layer_fn};
+use outrigger_svc::{Layer, Response, Service, layer_fn};
 use outrigger_telemetry::metrics::Metrics;
+use outrigger_telemetry::trace::Position;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
@@ -46,6 +47,8 @@ struct Measured {
     uri: Uri,
     request_bytes: u64,
     began: Instant,
+    /// Where in its trace the call is: a body may end when nobody works on the span.
+    position: Position,
 }
 
 // === impl Measure ===
@@ -78,7 +81,7 @@ where
         let measured = self
             .metrics
             .clone()
-            .map(|metrics| Measured::begin(metrics, &call.request));
+            .map(|metrics| Measured::begin(metrics, &call));
         MeasureFuture {
             inner: self.inner.call(call),
             measured,
@@ -108,7 +111,8 @@ where
 // === impl Measured ===
 
 impl Measured {
-    fn begin(metrics: Arc<Metrics>, request: &Request) -> Self {
+    fn begin(metrics: Arc<Metrics>, call: &Call) -> Self {
+        let request = &call.request;
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length
             .and_then(|value| value.to_str().ok())
@@ -119,19 +123,22 @@ impl Measured {
             uri: request.uri().clone(),
             request_bytes: length.unwrap_or(0),
             began: Instant::now(),
+            position: call.trace.as_ref().map(Position::from).unwrap_or_default(),
         }
     }
 
     fn record(&self, status: u16, response_bytes: u64) {
         let path = self.uri.path();
         let path = decode_path_text(path).unwrap_or(Cow::Borrowed(path));
-        self.metrics.http_server().record(
-            self.method.as_str(),
-            &path,
-            status,
-            self.request_bytes,
-            response_bytes,
-            self.began.elapsed(),
-        );
+        self.position.during(|| {
+            self.metrics.http_server().record(
+                self.method.as_str(),
+                &path,
+                status,
+                self.request_bytes,
+                response_bytes,
+                self.began.elapsed(),
+            );
+        });
     }
 }

@@ -35,7 +35,7 @@ pub(crate) mod testing;
 mod token;
 mod trace;
 
-pub(crate) use call::{Call, SpanNotes};
+pub(crate) use call::Call;
 pub(crate) use cors::{AllowedOrigins, Cors};
 pub(crate) use limit::BodyLimit;
 pub(crate) use log::{ApiLogging, LogCalls};

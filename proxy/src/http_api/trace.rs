@@ -14,11 +14,13 @@ use futures_util::future::{Either, Ready, ready as resolved};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use outrigger_error::Error;
 use outrigger_svc::{Layer, Response, Service, layer_fn};
-use outrigger_telemetry::trace::{Span, SpanKind, TraceContext, Tracer, baggage};
+use outrigger_telemetry::trace::{
+    Position, SharedSpan, Span, SpanKind, TraceContext, Tracer, Within, baggage,
+};
 use pin_project_lite::pin_project;
 
+use super::Call;
 use super::rescue::answer;
-use super::{Call, SpanNotes};
 
 /// Gives each call a span and its answer the context of that span.
 #[derive(Clone, Debug)]
@@ -32,7 +34,7 @@ pin_project! {
     #[derive(Debug)]
     pub(crate) struct TraceFuture<F> {
         #[pin]
-        inner: F,
+        inner: Within<F>,
         traced: Option<Traced>,
     }
 }
@@ -40,8 +42,8 @@ pin_project! {
 /// What is still to be done for the trace when the answer comes.
 #[derive(Debug)]
 struct Traced {
-    span: Span,
-    notes: SpanNotes,
+    span: SharedSpan,
+    context: TraceContext,
     baggage: Option<HeaderValue>,
 }
 
@@ -78,7 +80,7 @@ where
         let path = call.request.uri().path();
         if !self.tracer.is_on() || path.contains("/healthz") {
             return Either::Left(TraceFuture {
-                inner: self.inner.call(call),
+                inner: Position::NONE.around(self.inner.call(call)),
                 traced: None,
             });
         }
@@ -88,28 +90,24 @@ where
         if span.is_recording() {
             describe(&mut span, &call);
         }
-        let baggage = match checked_baggage(call.request.headers()) {
+        let mut traced = Traced {
+            context: span.context().clone(),
+            span: SharedSpan::new(span),
+            baggage: None,
+        };
+        traced.baggage = match checked_baggage(call.request.headers()) {
             Ok(baggage) => baggage,
             Err(refusal) => {
                 let mut response = answer(&refusal);
-                Traced {
-                    span,
-                    notes: SpanNotes::default(),
-                    baggage: None,
-                }
-                .finish(&mut response);
+                traced.finish(&mut response);
                 return Either::Right(resolved(Ok(response)));
             }
         };
-        call.trace = Some(span.context().clone());
-        call.notes = SpanNotes::of(&span);
-        let traced = Traced {
-            span,
-            notes: call.notes.clone(),
-            baggage,
-        };
+        call.trace = Some(traced.context.clone());
+        call.span = traced.span.clone();
+        let position = Position::from(&traced.context);
         Either::Left(TraceFuture {
-            inner: self.inner.call(call),
+            inner: position.around(position.during(|| self.inner.call(call))),
             traced: Some(traced),
         })
     }
@@ -137,21 +135,20 @@ where
 
 impl Traced {
     /// Ends the span and tells the client where in the trace it was.
-    fn finish(mut self, response: &mut Response) {
+    fn finish(self, response: &mut Response) {
         let status = response.status();
         let headers = response.headers_mut();
         if !headers.contains_key(TRACEPARENT) {
-            self.span.context().write_headers(headers);
+            self.context.write_headers(headers);
         }
         if let Some(baggage) = self.baggage {
             headers.insert(BAGGAGE, baggage);
         }
-        if self.span.is_recording() {
-            self.notes.write_to(&mut self.span);
-            self.span
-                .set_attribute("dapr.status_code", status.as_u16().to_string());
-            self.span.set_http_status(status);
-        }
+        self.span.change(|span| {
+            span.set_attribute("dapr.status_code", status.as_u16().to_string());
+            span.set_http_status(status);
+        });
+        self.span.end();
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use outrigger_link::{CallScope, Callee, Invocation, Reply, Status, Verb};
 use outrigger_svc::{Body, Request, Response, Service, ServiceExt};
 use outrigger_telemetry::metrics::Metrics;
-use outrigger_telemetry::trace::{Span, SpanKind, TraceContext, Tracer};
+use outrigger_telemetry::trace::{Position, Span, SpanKind, TraceContext, Tracer};
 
 use crate::access::{AccessControl, Protocol, Subject};
 use crate::app::AppChannel;
@@ -63,8 +63,10 @@ where
 
     async fn invoke(&self, scope: CallScope, call: Invocation) -> Result<Reply, Status> {
         let mut span = self.parts.span(scope.trace.as_ref());
+        let position = span.as_ref().map(|span| Position::from(span.context()));
         let peer = scope.context.peer.as_deref();
-        let outcome = self.parts.call(peer, call, span.as_mut()).await;
+        let work = self.parts.call(peer, call, span.as_mut());
+        let outcome = position.unwrap_or_default().around(work).await;
         if let Some(span) = &mut span
             && let Err(status) = &outcome
         {

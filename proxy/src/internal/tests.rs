@@ -74,9 +74,10 @@ async fn the_app_gets_a_span_below_that_of_the_caller() {
         sampling_rate: "1".to_owned(),
         ..TraceSettings::default()
     };
-    let network = outrigger_telemetry::trace::Network {
+    let network = outrigger_telemetry::export::Network {
         connect: Arc::new(outrigger_link::TcpConnect),
         crypto: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+        metrics: Metrics::disabled(),
     };
     let tracer = Tracer::open(&settings, &tokio::runtime::Handle::current(), &network).unwrap();
     let reply = internal(Some(app.clone()), tracer)

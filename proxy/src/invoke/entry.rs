@@ -61,12 +61,11 @@ impl Entry {
         if !self.invoker.is_ready() {
             return Err(Error::InvokeNotReady);
         }
-        if call.notes.is_recording() {
-            call.notes
-                .rename(|| format!("CallLocal/{}/{}", target.id, target.method));
-            call.notes.attribute("rpc.service", "ServiceInvocation");
-            call.notes.attribute("net.peer.name", target.id.as_ref());
-        }
+        call.span.change(|span| {
+            span.set_name(format!("CallLocal/{}/{}", target.id, target.method));
+            span.set_attribute("rpc.service", "ServiceInvocation");
+            span.set_attribute("net.peer.name", target.id.as_ref());
+        });
         let invocation = invocation(&target, &head, body);
         let asked = Asked {
             version: head.version,

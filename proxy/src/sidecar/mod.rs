@@ -30,6 +30,7 @@ use outrigger_config::resources::Disk;
 use outrigger_config::version;
 use outrigger_kit::system;
 use outrigger_resolver as resolver;
+use outrigger_telemetry::export::SetupError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +69,9 @@ pub enum RunError {
     /// Exporters of spans cannot be set up.
     #[error("failed to setup tracing: {0}")]
     Tracing(String),
+    /// Exporters of metrics or log records cannot be set up.
+    #[error("failed to set up OTLP export: {0}")]
+    Export(SetupError),
     /// Name resolution cannot be started.
     #[error(transparent)]
     NameResolution(#[from] resolver::InitError),

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_config::configuration::{Configuration, Metrics as MetricsSpec};
+use outrigger_config::configuration::{Configuration, Exporter, ExporterProtocol, Metrics as MetricsSpec};
 use outrigger_config::daprd::Settings;
 use outrigger_config::env::{Env, ProcessEnv};
 use outrigger_identity::tls;
 use outrigger_link::TcpConnect;
-use outrigger_telemetry::metrics::{self, HttpLabels, LabelRule, MetricRule, Metrics, MetricsSettings};
-use outrigger_telemetry::trace::{Network, OtlpSettings, TraceSettings, Tracer};
+use outrigger_telemetry::export::{BatchLimits, Network, OtlpSettings, Resource, SetupError};
+use outrigger_telemetry::log::{LogExport, LogExportSettings};
+use outrigger_telemetry::metrics::{
+    self, HttpLabels, LabelRule, MetricRule, Metrics, MetricsSettings, Push, PushSettings,
+};
+use outrigger_telemetry::trace::{TraceSettings, Tracer};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -23,6 +27,10 @@ pub(crate) struct Observers {
     pub(crate) metrics: Metrics,
     pub(crate) tracer: Tracer,
     server: Option<Server>,
+    /// Metrics on their way to a collector, if one is configured.
+    push: Option<Push>,
+    /// Log records on their way to a collector, if one is configured.
+    logs: Option<LogExport>,
 }
 
 #[derive(Debug)]
@@ -44,6 +52,8 @@ impl Observers {
         health: &Health,
     ) -> Result<Self, RunError> {
         let metrics = recorder(settings, &configuration.metrics);
+        let logs = export_logs(settings, configuration, &metrics).map_err(RunError::Export)?;
+        let push = push_metrics(settings, configuration, &metrics).map_err(RunError::Export)?;
         let exporter = health.target("metrics-exporter");
         let server = match &settings.metrics {
             Some(server) => {
@@ -72,6 +82,8 @@ impl Observers {
             metrics,
             tracer: Tracer::off(),
             server,
+            push,
+            logs,
         })
     }
 
@@ -81,13 +93,23 @@ impl Observers {
         settings: &Settings,
         configuration: &Configuration,
     ) -> Result<(), RunError> {
-        self.tracer = tracer(settings, configuration)?;
+        self.tracer = tracer(settings, configuration, &self.metrics)?;
         Ok(())
     }
 
-    /// Closes the metrics port and flushes the spans.
+    /// Closes the metrics port and flushes spans, metrics and log records.
     pub(crate) async fn shut_down(self) {
-        self.tracer.shutdown().await;
+        let (push, logs) = (self.push, self.logs);
+        let push = async {
+            if let Some(push) = push {
+                push.shut_down().await;
+            }
+        };
+        tokio::join!(self.tracer.shutdown(), push);
+        // Last, so that it takes what the others have to say.
+        if let Some(logs) = logs {
+            logs.shut_down().await;
+        }
         if let Some(server) = self.server {
             // The server may have ended by itself.
             server.stop.send(()).ok();
@@ -153,14 +175,17 @@ fn metrics_settings(settings: &Settings, spec: &MetricsSpec) -> MetricsSettings 
                     .collect(),
             })
             .collect(),
-        ..MetricsSettings::default()
+        max_series: settings.metrics_max_series,
     }
 }
 
-fn tracer(settings: &Settings, configuration: &Configuration) -> Result<Tracer, RunError> {
+fn tracer(settings: &Settings, configuration: &Configuration, metrics: &Metrics) -> Result<Tracer, RunError> {
     let spec = &configuration.tracing;
     let mut wanted = TraceSettings {
-        service_name: settings.app_id.to_string(),
+        resource: Resource {
+            service_name: settings.app_id.to_string(),
+            ..Resource::default()
+        },
         sampling_rate: spec.sampling_rate.clone(),
         stdout: spec.stdout,
         zipkin: Some(spec.zipkin.clone()).filter(|address| !address.is_empty()),
@@ -175,14 +200,81 @@ fn tracer(settings: &Settings, configuration: &Configuration) -> Result<Tracer, 
         ..TraceSettings::default()
     };
     wanted
-        .apply_environment(&|name| ProcessEnv.get_filled(name))
+        .apply_environment(&variable)
         .map_err(|error| RunError::Tracing(error.to_string()))?;
-    let network = Network {
-        connect: Arc::new(TcpConnect),
-        crypto: tls::provider(),
-    };
-    let tracer = Tracer::open(&wanted, &Handle::current(), &network)
+    let tracer = Tracer::open(&wanted, &Handle::current(), &network(metrics))
         .map_err(|error| RunError::Tracing(error.to_string()))?;
     tracing::info!(target: RUNTIME, "Dapr trace sampler initialized: {}", tracer.sampler().describe());
     Ok(tracer)
+}
+
+/// Pushes metrics to the collector of `spec.metrics.otlp`, if there is one.
+fn push_metrics(
+    settings: &Settings,
+    configuration: &Configuration,
+    metrics: &Metrics,
+) -> Result<Option<Push>, SetupError> {
+    let Some(exporter) = &configuration.metrics.exporter else {
+        return Ok(None);
+    };
+    let wanted = PushSettings {
+        receiver: receiver(exporter),
+        resource: resource(settings),
+        interval: PushSettings::interval_of(&variable),
+    };
+    metrics
+        .push(&wanted, &Handle::current(), &network(metrics))
+        .map(Some)
+}
+
+/// Exports log lines to the collector of `spec.logging.otlp`, if there is one.
+fn export_logs(
+    settings: &Settings,
+    configuration: &Configuration,
+    metrics: &Metrics,
+) -> Result<Option<LogExport>, SetupError> {
+    let Some(exporter) = &configuration.log_exporter else {
+        return Ok(None);
+    };
+    let wanted = LogExportSettings {
+        receiver: receiver(exporter),
+        resource: resource(settings),
+        batch: BatchLimits::LOGS.with_environment("OTEL_BLRP", &variable),
+    };
+    LogExport::open(&wanted, &Handle::current(), &network(metrics)).map(Some)
+}
+
+fn receiver(exporter: &Exporter) -> OtlpSettings {
+    let protocol = match exporter.protocol {
+        ExporterProtocol::Grpc => "grpc",
+        ExporterProtocol::Http => "http",
+    };
+    OtlpSettings {
+        endpoint: exporter.endpoint.clone(),
+        protocol: protocol.to_owned(),
+        secure: exporter.is_secure,
+        headers: exporter.headers.clone(),
+        timeout: exporter.timeout,
+    }
+}
+
+fn resource(settings: &Settings) -> Resource {
+    let mut resource = Resource {
+        service_name: settings.app_id.to_string(),
+        ..Resource::default()
+    };
+    resource.apply_environment(&variable);
+    resource
+}
+
+fn network(metrics: &Metrics) -> Network {
+    Network {
+        connect: Arc::new(TcpConnect),
+        crypto: tls::provider(),
+        metrics: metrics.clone(),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    ProcessEnv.get_filled(name)
 }

@@ -18,22 +18,22 @@ use super::{Pair, SAMPLED, TRACE_ID, configuration};
 const ROTEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-tools/python/lib");
 
 /// The collector inside the Python package, whatever the version of Python.
-fn rotel() -> Option<PathBuf> {
+pub(super) fn rotel() -> Option<PathBuf> {
     let versions = std::fs::read_dir(Path::new(ROTEL)).ok()?;
     versions
         .filter_map(|version| Some(version.ok()?.path().join("site-packages/rotel/rotel-agent")))
         .find(|program| program.exists())
 }
 
-/// Starts the collector so that it prints every span it takes.
-async fn start_rotel(program: PathBuf) -> Result<(Process, u16, u16)> {
+/// Starts the collector so that it prints what it takes of a signal.
+pub(super) async fn start_rotel(program: PathBuf, signal: &str) -> Result<(Process, u16, u16)> {
     let (grpc_port, http_port) = (free_port()?, free_port()?);
     let process = Program::new(program)
         .arg("start")
         .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc_port}")])
         .args(["--otlp-http-endpoint", &format!("127.0.0.1:{http_port}")])
         .args(["--exporter", "blackhole"])
-        .args(["--debug-log", "traces", "--debug-log-verbosity", "detailed"])
+        .args(["--debug-log", signal, "--debug-log-verbosity", "detailed"])
         .start()?;
     wait_for_port(grpc_port).await?;
     wait_for_port(http_port).await?;
@@ -57,7 +57,7 @@ fn a_real_collector_takes_spans_by_grpc_and_by_http() {
             skip("no collector: run `make test-tools`");
             return Ok(());
         };
-        let (collector, grpc_port, http_port) = start_rotel(program).await?;
+        let (collector, grpc_port, http_port) = start_rotel(program, "traces").await?;
         for (protocol, port) in [("grpc", grpc_port), ("http", http_port)] {
             let app = HttpApp::echo().await?;
             let pair = Pair::start("http", app.port(), &otel(port, protocol)).await?;

@@ -2,8 +2,10 @@
 
 mod collectors;
 mod context;
+mod deploy;
 mod logs;
 mod prometheus;
+mod pushed;
 mod series;
 mod settings;
 mod spans;

@@ -1,19 +1,23 @@
 //! Prometheus itself scrapes sidecars and finds nothing to complain about.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context as _, ensure};
 use outrigger_test_kit::http::get;
 use outrigger_test_kit::{
-    Cluster, Daprd, Directory, Process, Program, Result, free_port, isolated, skip, until, wait_for_port,
+    Cluster, Daprd, Directory, HttpApp, HttpRequest, Process, Program, Result, free_port, isolated, skip,
+    until, wait_for_port,
 };
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use super::{Pair, SAMPLED, TRACE_ID};
+
 /// The paths of programs of the Debian package, if it is installed.
-fn installed(name: &str) -> Option<&'static str> {
+pub(super) fn installed(name: &str) -> Option<&'static str> {
     let path = match name {
         "prometheus" => "/usr/bin/prometheus",
         _ => "/usr/bin/promtool",
@@ -25,20 +29,23 @@ fn installed(name: &str) -> Option<&'static str> {
     None
 }
 
-async fn start_prometheus(
+pub(super) async fn start_prometheus(
     program: &str,
     directory: &Directory,
     targets: &[&Daprd],
+    rules: &[PathBuf],
 ) -> Result<(Process, u16)> {
     let port = free_port()?;
     let targets: Vec<_> = targets
         .iter()
         .map(|daprd| format!("'127.0.0.1:{}'", daprd.metrics_port))
         .collect();
+    let rules: Vec<_> = rules.iter().map(|path| format!("'{}'", path.display())).collect();
     let configuration = directory.write(
         "prometheus.yaml",
         format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: sidecars\n  static_configs: [{{targets: [{}]}}]\n",
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{}]\nscrape_configs:\n- job_name: sidecars\n  static_configs: [{{targets: [{}]}}]\n",
+            rules.join(", "),
             targets.join(", ")
         ),
     )?;
@@ -46,13 +53,14 @@ async fn start_prometheus(
         .flag("config.file", configuration.display())
         .flag("storage.tsdb.path", directory.path().join("data").display())
         .flag("web.listen-address", format_args!("127.0.0.1:{port}"))
+        .flag("enable-feature", "exemplar-storage")
         .start()?;
     wait_for_port(port).await?;
     Ok((process, port))
 }
 
 /// The samples that a query finds.
-async fn query(port: u16, query: &str) -> Result<Vec<Value>> {
+pub(super) async fn query(port: u16, query: &str) -> Result<Vec<Value>> {
     let reply = get(format!("http://127.0.0.1:{port}/api/v1/query?query={query}")).await?;
     ensure!(reply.status == 200, "{}", reply.text());
     let found = reply.json()?["data"]["result"].as_array().cloned();
@@ -71,7 +79,7 @@ fn prometheus_scrapes_both_sidecars_and_finds_their_series() {
         }
         let directory = Directory::new()?;
         let targets = [&cluster["caller"].daprd, &cluster["callee"].daprd];
-        let (prometheus, port) = start_prometheus(program, &directory, &targets).await?;
+        let (prometheus, port) = start_prometheus(program, &directory, &targets, &[]).await?;
         until("both targets to be up", async || {
             let up = query(port, "up").await.ok()?;
             (up.len() == 2 && up.iter().all(|sample| sample["value"][1] == "1")).then_some(())
@@ -93,6 +101,41 @@ fn prometheus_scrapes_both_sidecars_and_finds_their_series() {
         )
         .await?;
         assert_eq!(quantile.len(), 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn prometheus_finds_the_traces_of_slow_requests() {
+    isolated!(async {
+        let Some(program) = installed("prometheus") else {
+            return Ok(());
+        };
+        let app = HttpApp::echo().await?;
+        let pair = Pair::start("http", app.port(), "{tracing: {samplingRate: '1'}}").await?;
+        let call =
+            HttpRequest::new("GET", "/v1.0/invoke/callee/method/orders").header("traceparent", SAMPLED);
+        assert_eq!(pair.caller.send(&call).await?.status, 200);
+        let directory = Directory::new()?;
+        let (prometheus, port) =
+            start_prometheus(program, &directory, &[&pair.caller, &pair.callee], &[]).await?;
+        for series in [
+            "dapr_http_server_latency_bucket",
+            "dapr_runtime_service_invocation_res_recv_latency_ms_bucket",
+            "dapr_http_client_roundtrip_latency_bucket",
+        ] {
+            let exemplar = until(format!("an exemplar of {series}"), async || {
+                let url = format!(
+                    "http://127.0.0.1:{port}/api/v1/query_exemplars?query={series}&start=0&end=4000000000"
+                );
+                let found = get(url).await.ok()?.json().ok()?["data"].clone();
+                let exemplars = found.as_array()?.iter().flat_map(|of| of["exemplars"].as_array());
+                let mut ids = exemplars.flatten().map(|exemplar| exemplar["labels"].clone());
+                ids.find(|labels| labels["trace_id"] == TRACE_ID)
+            });
+            let labels = exemplar.await.map_err(|error| error.context(prometheus.tail()))?;
+            assert_eq!(labels["span_id"].as_str().map(str::len), Some(16), "{labels}");
+        }
         Ok(())
     });
 }

@@ -164,3 +164,57 @@ async fn metrics_that_are_switched_off_leave_the_endpoint() -> Result<()> {
     assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
     Ok(())
 }
+
+#[tokio::test]
+async fn series_beyond_the_limit_are_counted_in_one_and_that_is_shown() -> Result<()> {
+    let daprd = Daprd::builder("measured")?
+        .flag("metrics-max-series", 20)
+        .start()
+        .await?;
+    let mut status = 0;
+    for number in 0..40 {
+        status = daprd
+            .get(&format!("/v1.0/invoke/{number}/method/x"))
+            .await?
+            .status;
+    }
+    assert_eq!(status, 500);
+    let overflow = [("path", "overflow")];
+    let beyond = until("the overflow series", async || {
+        let count = daprd
+            .metric("dapr_http_server_request_count", &overflow)
+            .await
+            .ok()??;
+        let text = daprd.metrics().await.ok()?;
+        let all = text
+            .lines()
+            .filter(|line| line.starts_with("dapr_http_server_request_count{"));
+        let sum: f64 = all
+            .clone()
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum();
+        // Health checks of the start are among them.
+        (sum >= 41.0).then_some((count, all.count()))
+    })
+    .await?;
+    assert!(beyond.0 >= 20.0 && beyond.1 == 21, "{beyond:?}");
+    let labels = [("metric", "dapr_http_server_request_count")];
+    let shown = daprd.metric("outrigger_metrics_overflow_total", &labels).await?;
+    assert!(shown.is_some_and(|count| count >= 20.0), "{shown:?}");
+    let line = "metric dapr_http_server_request_count has reached its limit of 20 series";
+    assert_eq!(daprd.process.lines_with(line).len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_negative_limit_of_series_is_refused() -> Result<()> {
+    let mut daprd = Daprd::builder("wrong")?.flag("metrics-max-series", -1).spawn()?;
+    assert!(!daprd.process.exit().await?.success());
+    let refusal = "invalid value for 'metrics-max-series' option: must not be negative, got -1";
+    assert!(
+        !daprd.process.lines_with(refusal).is_empty(),
+        "{:?}",
+        daprd.process.lines()
+    );
+    Ok(())
+}

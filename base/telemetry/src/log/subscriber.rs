@@ -4,15 +4,18 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber, span};
 
+use super::export::Record;
 use super::fields::Fields;
 use super::line;
 use super::sink::{MemoryLog, Sink};
 use super::{Format, Level, LogError, LogSettings};
+use crate::export::Queue;
 
 /// Scopes whose lines are printed at any level.
 const ALWAYS: [&str; 2] = ["dapr.runtime.http-info", "dapr.runtime.grpc.api-info"];
@@ -29,6 +32,8 @@ pub struct Logger {
     level: Level,
     form: Form,
     sink: Sink,
+    /// Where lines are exported from; none unless that is asked for.
+    exports: ArcSwapOption<Queue<Record>>,
     app_id: Option<Arc<str>>,
     instance: Box<str>,
     version: Box<str>,
@@ -85,11 +90,17 @@ impl Logger {
             level: settings.level,
             form,
             sink,
+            exports: ArcSwapOption::empty(),
             app_id: settings.app_id.clone(),
             instance: settings.instance.as_str().into(),
             version: settings.version.as_str().into(),
             started: Instant::now(),
         }
+    }
+
+    /// Puts what is printed from now on into a queue as well.
+    pub(super) fn export_to(&self, queue: Option<Arc<Queue<Record>>>) {
+        self.exports.store(queue);
     }
 
     fn prints(&self, metadata: &Metadata<'_>) -> bool {
@@ -123,12 +134,16 @@ impl Logger {
         fields.add_default("type", "log");
         fields.add_default("ver", &self.version);
         fields.add_scope(scope);
+        let now = SystemTime::now();
         match self.form {
-            Form::Text => line::write_text(line, SystemTime::now(), level, fields),
-            Form::Json => line::write_json(line, SystemTime::now(), level, fields),
+            Form::Text => line::write_text(line, now, level, fields),
+            Form::Json => line::write_json(line, now, level, fields),
             Form::Terminal => line::write_terminal(line, self.started.elapsed().as_secs(), level, fields),
         }
         self.sink.write(line.as_bytes());
+        if let Some(queue) = &*self.exports.load() {
+            queue.push(Record::of_line(now, level, scope, fields));
+        }
     }
 }
 

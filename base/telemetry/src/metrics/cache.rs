@@ -16,7 +16,7 @@ pub(super) struct Key<'a> {
     pub(super) number: Option<i64>,
 }
 
-/// Values by key, at most as many as the limit; beyond it they are made anew each time.
+/// Values by key, at most as many as the limit; beyond it, and of very long keys, they are made anew each time.
 pub(super) struct Cache<V> {
     tables: OnceLock<Box<Tables<V>>>,
     /// The table that has everything.
@@ -41,6 +41,9 @@ struct Entry<V> {
 
 /// Ends a text in an entry; not a byte of UTF-8.
 const END: u8 = 0xff;
+
+/// Longest key that is remembered, in bytes: who makes up names must not fill the memory with them.
+const LONGEST_KEY: usize = 1024;
 
 /// Slots of the first table.
 const SMALLEST_TABLE: usize = 8;
@@ -121,7 +124,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
         if let Some(known) = find(self.table(), entry.hash, key) {
             return known.clone();
         }
-        if *used >= self.limit {
+        if *used >= self.limit || entry.texts.len() > LONGEST_KEY {
             return entry;
         }
         *used += 1;

@@ -4,11 +4,14 @@
 //! that count the same thing at the same time do not fight for a line.
 
 use std::cell::Cell;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::SystemTime;
 
 use super::number::float;
+use super::sample::{Exemplar, Kind, Sample};
+use crate::trace::current;
 
 /// Most shards of a series; beyond four cores the memory is worth more than the last collision.
 const MAX_SHARDS: usize = 4;
@@ -27,21 +30,21 @@ thread_local! {
     static THREAD: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// A kind of series: how it is made, recorded and printed.
+/// A kind of series: how it is made, recorded and read.
 pub(super) trait Numbers: fmt::Debug + Send + Sync + 'static {
-    /// Word of the `# TYPE` line.
-    const TYPE: &'static str;
+    /// What the values are.
+    const KIND: Kind;
 
     /// What all series of a family share.
     type Shape: fmt::Debug + Send + Sync;
 
     fn new(shape: &Self::Shape) -> Self;
 
-    /// Whether anything was recorded; a series that was not is not printed.
+    /// Whether anything was recorded; a series that was not is not shown.
     fn is_recorded(&self) -> bool;
 
-    /// Appends the lines of a series; `labels` is the text between the braces.
-    fn write(&self, out: &mut String, name: &str, labels: &str, shape: &Self::Shape);
+    /// What was recorded so far.
+    fn read<'a>(&self, shape: &'a Self::Shape) -> Sample<'a>;
 }
 
 /// A count that only grows.
@@ -61,6 +64,8 @@ pub(super) struct Value(AtomicU64);
 pub(super) struct Distribution {
     /// One word a bucket, one for what is above all bounds, one for the sum.
     words: Sharded,
+    /// The last value of each bucket that was measured within a sampled trace.
+    exemplars: Mutex<Vec<Exemplar>>,
 }
 
 /// Upper bounds of buckets. Values are whole numbers of a small unit, so that sums are exact and adding is one
@@ -68,6 +73,8 @@ pub(super) struct Distribution {
 #[derive(Debug)]
 pub(super) struct Bounds {
     limits: Box<[u64]>,
+    /// The bounds in the printed unit.
+    values: Box<[f64]>,
     /// The bounds as label values.
     names: Box<[Box<str>]>,
     scale: f64,
@@ -146,7 +153,7 @@ impl Count {
 }
 
 impl Numbers for Count {
-    const TYPE: &'static str = "counter";
+    const KIND: Kind = Kind::Counter;
     type Shape = ();
 
     fn new((): &()) -> Self {
@@ -160,8 +167,8 @@ impl Numbers for Count {
         self.total() > 0 || self.shown.load(Ordering::Relaxed)
     }
 
-    fn write(&self, out: &mut String, name: &str, labels: &str, (): &()) {
-        write_line(out, name, "", labels, None, self.total() as f64);
+    fn read<'a>(&self, (): &'a ()) -> Sample<'a> {
+        Sample::Number(self.total() as f64)
     }
 }
 
@@ -194,7 +201,7 @@ impl Value {
 }
 
 impl Numbers for Value {
-    const TYPE: &'static str = "gauge";
+    const KIND: Kind = Kind::Gauge;
     type Shape = ();
 
     fn new((): &()) -> Self {
@@ -205,15 +212,8 @@ impl Numbers for Value {
         self.0.load(Ordering::Relaxed) != Self::UNSET
     }
 
-    fn write(&self, out: &mut String, name: &str, labels: &str, (): &()) {
-        write_line(
-            out,
-            name,
-            "",
-            labels,
-            None,
-            f64::from_bits(self.0.load(Ordering::Relaxed)),
-        );
+    fn read<'a>(&self, (): &'a ()) -> Sample<'a> {
+        Sample::Number(f64::from_bits(self.0.load(Ordering::Relaxed)))
     }
 }
 
@@ -222,20 +222,51 @@ impl Numbers for Value {
 impl Distribution {
     /// Counts a value, given in the small unit of the bounds.
     pub(super) fn observe(&self, value: u64, bounds: &Bounds) {
+        self.count(value, bounds);
+    }
+
+    /// The same for the time that something took, which is an example of it if its trace is sampled.
+    pub(super) fn observe_time(&self, value: u64, bounds: &Bounds) {
+        let bucket = self.count(value, bounds);
+        if let Some(span) = current::sampled() {
+            self.keep(Exemplar {
+                bucket,
+                value: value as f64 / bounds.scale,
+                trace_id: span.trace_id,
+                span_id: span.span_id,
+                time: SystemTime::now(),
+            });
+        }
+    }
+
+    fn count(&self, value: u64, bounds: &Bounds) -> usize {
         // A value equal to a bound belongs above it: the buckets are half open.
         let bucket = bounds.limits.partition_point(|limit| *limit <= value);
         self.words.add(bucket, 1);
         self.words.add(bounds.limits.len() + 1, value);
+        bucket
+    }
+
+    /// Keeps an example of its bucket, unless another thread is at it: one is as good as the other.
+    fn keep(&self, exemplar: Exemplar) {
+        let Ok(mut exemplars) = self.exemplars.try_lock() else {
+            return;
+        };
+        match exemplars.iter_mut().find(|kept| kept.bucket == exemplar.bucket) {
+            Some(kept) => *kept = exemplar,
+            None => exemplars.push(exemplar),
+        }
     }
 }
 
 impl Numbers for Distribution {
-    const TYPE: &'static str = "histogram";
+    const KIND: Kind = Kind::Histogram;
     type Shape = Arc<Bounds>;
 
     fn new(bounds: &Arc<Bounds>) -> Self {
         Self {
             words: Sharded::new(bounds.limits.len() + 2),
+            exemplars: Mutex::default(),
         }
     }
 
@@ -244,17 +275,14 @@ impl Numbers for Distribution {
         (0..buckets).any(|word| self.words.sum(word) > 0)
     }
 
-    fn write(&self, out: &mut String, name: &str, labels: &str, bounds: &Arc<Bounds>) {
-        let mut count = 0;
-        for (bucket, bound) in bounds.names.iter().enumerate() {
-            count += self.words.sum(bucket);
-            write_line(out, name, "_bucket", labels, Some(bound), count as f64);
+    fn read<'a>(&self, bounds: &'a Arc<Bounds>) -> Sample<'a> {
+        let above = bounds.limits.len();
+        Sample::Buckets {
+            bounds,
+            counts: (0..=above).map(|bucket| self.words.sum(bucket)).collect(),
+            sum: self.words.sum(above + 1) as f64 / bounds.scale,
+            exemplars: self.exemplars.lock().expect("no holder panics").clone(),
         }
-        count += self.words.sum(bounds.limits.len());
-        let sum = self.words.sum(bounds.limits.len() + 1) as f64 / bounds.scale;
-        write_line(out, name, "_bucket", labels, Some("+Inf"), count as f64);
-        write_line(out, name, "_sum", labels, None, sum);
-        write_line(out, name, "_count", labels, None, count as f64);
     }
 }
 
@@ -270,31 +298,23 @@ impl Bounds {
                 .iter()
                 .map(|bound| float(*bound).to_string().into())
                 .collect(),
+            values: kept.into(),
             scale,
         }
+    }
+
+    /// The bounds as label values.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
+    /// The bounds in the printed unit.
+    pub(super) fn values(&self) -> &[f64] {
+        &self.values
     }
 
     /// A number of the printed unit in small units; what is below zero counts as zero.
     pub(super) fn small_units(&self, value: f64) -> u64 {
         (value * self.scale).round() as u64
     }
-}
-
-fn write_line(out: &mut String, name: &str, suffix: &str, labels: &str, bound: Option<&str>, value: f64) {
-    out.push_str(name);
-    out.push_str(suffix);
-    if !labels.is_empty() || bound.is_some() {
-        out.push('{');
-        out.push_str(labels);
-        if let Some(bound) = bound {
-            if !labels.is_empty() {
-                out.push(',');
-            }
-            out.push_str("le=\"");
-            out.push_str(bound);
-            out.push('"');
-        }
-        out.push('}');
-    }
-    writeln!(out, " {}", float(value)).expect("writing to a string cannot fail");
 }

@@ -1,15 +1,20 @@
 //! Families: all series of one name.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::cache::Key;
-use super::cells::Numbers;
+use super::cells::{Count, Numbers};
+use super::exposition::label_text;
 use super::rules::Rewrite;
+use super::sample::{Head, Labels, Reader};
 
 /// Label value of the series that takes what is beyond the limit of a family.
 pub(super) const OVERFLOW: &str = "overflow";
+
+/// Room for label values, in bytes a series that the limit allows. A client that invents long names meets the
+/// limit earlier than one that invents short ones.
+const ROOM: usize = 512;
 
 /// The series of one name, made when they are first recorded on.
 #[derive(Debug)]
@@ -19,9 +24,20 @@ pub(super) struct Family<N: Numbers> {
     pub(super) shape: N::Shape,
     /// Sorted by name.
     labels: Box<[Label]>,
-    /// Most series; 0 means any number.
-    limit: usize,
+    names: Box<[&'static str]>,
+    limit: Limit,
     series: Mutex<AllSeries<N>>,
+}
+
+/// How large a family may grow.
+#[derive(Debug)]
+pub(super) struct Limit {
+    /// Most series; 0 means any number.
+    pub(super) series: usize,
+    /// Where it is counted, by metric, that a record found no series of its own; none for that family itself.
+    pub(super) overflown: Option<Arc<Family<Count>>>,
+    /// The count of this family, made when it is needed.
+    pub(super) count: OnceLock<Arc<Count>>,
 }
 
 /// One label of a family.
@@ -47,6 +63,8 @@ type ByValues<N> = BTreeMap<Box<[Box<str>]>, Arc<Series<N>>>;
 #[derive(Debug)]
 struct AllSeries<N> {
     by_values: ByValues<N>,
+    /// Bytes of all label values.
+    bytes: usize,
     overflown: bool,
 }
 
@@ -60,17 +78,19 @@ struct Series<N> {
 // === impl Family ===
 
 impl<N: Numbers> Family<N> {
-    pub(super) fn new(name: &str, help: &str, shape: N::Shape, labels: Vec<Label>, limit: usize) -> Self {
+    pub(super) fn new(name: &str, help: &str, shape: N::Shape, labels: Vec<Label>, limit: Limit) -> Self {
         let mut labels = labels;
         labels.sort_by_key(|label| label.name);
         let series = AllSeries {
             by_values: BTreeMap::new(),
+            bytes: 0,
             overflown: false,
         };
         Self {
             name: name.into(),
             help: help.into(),
             shape,
+            names: labels.iter().map(|label| label.name).collect(),
             labels: labels.into(),
             limit,
             series: Mutex::new(series),
@@ -86,27 +106,46 @@ impl<N: Numbers> Family<N> {
         if let Some(known) = series.by_values.get(&values) {
             return known.numbers.clone();
         }
-        if self.limit != 0 && series.by_values.len() >= self.limit {
+        if self.limit.is_reached(series.by_values.len(), series.bytes) {
             return self.overflow(&mut series);
         }
         self.add(&mut series, values)
     }
 
-    /// Appends the family unless nothing has been recorded on it.
-    pub(super) fn write(&self, out: &mut String) {
+    /// Shows the family unless nothing has been recorded on it.
+    pub(super) fn read(&self, reader: &mut impl Reader) {
         let series = self.lock();
         let mut recorded = series
             .by_values
-            .values()
-            .filter(|series| series.numbers.is_recorded())
+            .iter()
+            .filter(|(_, series)| series.numbers.is_recorded())
             .peekable();
         if recorded.peek().is_none() {
             return;
         }
-        write_head(out, &self.name, &self.help, N::TYPE);
-        for series in recorded {
-            series.numbers.write(out, &self.name, &series.labels, &self.shape);
+        reader.family(self.head());
+        for (values, series) in recorded {
+            let labels = Labels {
+                text: &series.labels,
+                names: &self.names,
+                values,
+            };
+            reader.series(labels, series.numbers.read(&self.shape));
         }
+    }
+
+    /// What the family is called and what it is.
+    pub(super) fn head(&self) -> Head<'_> {
+        Head {
+            name: &self.name,
+            help: &self.help,
+            kind: N::KIND,
+        }
+    }
+
+    /// The names of its labels, sorted.
+    pub(super) fn label_names(&self) -> &[&'static str] {
+        &self.names
     }
 
     fn overflow(&self, series: &mut AllSeries<N>) -> Arc<N> {
@@ -116,9 +155,10 @@ impl<N: Numbers> Family<N> {
                 target: "dapr.runtime.diagnostics",
                 "metric {} has reached its limit of {} series; what is recorded beyond it is counted with the label value {OVERFLOW:?}",
                 self.name,
-                self.limit,
+                self.limit.series,
             );
         }
+        self.limit.count(&self.name);
         let value = |label: &Label| match &label.source {
             Source::Fixed(value) => Box::from(&**value),
             Source::Recorded(_) => Box::from(OVERFLOW),
@@ -132,6 +172,7 @@ impl<N: Numbers> Family<N> {
 
     fn add(&self, series: &mut AllSeries<N>, values: Box<[Box<str>]>) -> Arc<N> {
         let numbers = Arc::new(N::new(&self.shape));
+        series.bytes += values.iter().map(|value| value.len()).sum::<usize>();
         let pairs = self
             .labels
             .iter()
@@ -153,6 +194,22 @@ impl<N: Numbers> Family<N> {
     }
 }
 
+// === impl Limit ===
+
+impl Limit {
+    fn is_reached(&self, series: usize, bytes: usize) -> bool {
+        self.series != 0 && (series >= self.series || bytes >= self.series.saturating_mul(ROOM))
+    }
+
+    /// Counts a record that found no series of its own.
+    fn count(&self, name: &str) {
+        if let Some(overflown) = &self.overflown {
+            let resolve = || overflown.resolve(Key::texts(&[name]));
+            self.count.get_or_init(resolve).add(1);
+        }
+    }
+}
+
 // === impl Label ===
 
 impl Label {
@@ -170,39 +227,4 @@ impl Label {
         }
         value
     }
-}
-
-/// Appends the two lines that stand before a family's series.
-pub(super) fn write_head(out: &mut String, name: &str, help: &str, kind: &str) {
-    write!(out, "# HELP {name} ").expect("writing to a string cannot fail");
-    for character in help.chars() {
-        match character {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            other => out.push(other),
-        }
-    }
-    writeln!(out, "\n# TYPE {name} {kind}").expect("writing to a string cannot fail");
-}
-
-/// The text between the braces: `name="value"` pairs, values escaped.
-pub(super) fn label_text<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Box<str> {
-    let mut text = String::new();
-    for (name, value) in pairs {
-        if !text.is_empty() {
-            text.push(',');
-        }
-        text.push_str(name);
-        text.push_str("=\"");
-        for character in value.chars() {
-            match character {
-                '\\' => text.push_str("\\\\"),
-                '"' => text.push_str("\\\""),
-                '\n' => text.push_str("\\n"),
-                other => text.push(other),
-            }
-        }
-        text.push('"');
-    }
-    text.into()
 }

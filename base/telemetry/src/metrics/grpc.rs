@@ -147,7 +147,7 @@ impl Grpc {
     }
 
     fn complete(&self, series: &Series, elapsed: Duration) {
-        series.latency.observe(nanos(elapsed), &self.latency.shape);
+        series.latency.observe_time(nanos(elapsed), &self.latency.shape);
         series.completed.add(1);
     }
 }

@@ -259,7 +259,7 @@ impl HttpSeries {
     pub fn record(&self, request_bytes: u64, response_bytes: u64, elapsed: Duration) {
         let Some(series) = &self.0 else { return };
         let (latency, numbers) = &series.latency;
-        numbers.observe(whole_millis(elapsed), &latency.shape);
+        numbers.observe_time(whole_millis(elapsed), &latency.shape);
         series.requests.add(1);
         if let Some(responses) = &series.responses {
             responses.add(1);
@@ -324,7 +324,7 @@ impl HealthProbes {
         self.http_completed.increment_numbered(&[], status.into());
         let key = Key::with_number(&[], status);
         self.http_latency.0.record(key, |numbers, bounds| {
-            numbers.observe(whole_millis(elapsed), bounds)
+            numbers.observe_time(whole_millis(elapsed), bounds)
         });
     }
 

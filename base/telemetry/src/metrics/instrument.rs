@@ -100,7 +100,7 @@ impl Histogram {
     /// Counts a latency; the bounds are milliseconds.
     pub fn observe_latency(&self, labels: &[&str], elapsed: Duration) {
         self.0.record(Key::texts(labels), |numbers, bounds| {
-            numbers.observe(nanos(elapsed), bounds)
+            numbers.observe_time(nanos(elapsed), bounds)
         });
     }
 }

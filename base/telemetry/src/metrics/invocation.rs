@@ -236,7 +236,7 @@ impl Target {
                 received
                     .latency
                     .get_or_init(resolve)
-                    .observe(nanos(elapsed), &family.shape);
+                    .observe_time(nanos(elapsed), &family.shape);
             });
     }
 }

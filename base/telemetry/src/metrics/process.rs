@@ -65,7 +65,49 @@ const VIRTUAL: Figure = (
     MetricType::GAUGE,
 );
 
-const ALL: [Figure; 8] = [TASKS, HEAP, CPU, MAX_FILES, FILES, RESIDENT, START, VIRTUAL];
+const THREADS: Figure = (
+    "go_threads",
+    "Number of threads of the operating system.",
+    MetricType::GAUGE,
+);
+const RECEIVED: Figure = (
+    "process_network_receive_bytes_total",
+    "Number of bytes received by the process over the network.",
+    MetricType::COUNTER,
+);
+const SENT: Figure = (
+    "process_network_transmit_bytes_total",
+    "Number of bytes sent by the process over the network.",
+    MetricType::COUNTER,
+);
+const VIRTUAL_MAX: Figure = (
+    "process_virtual_memory_max_bytes",
+    "Maximum amount of virtual memory available in bytes.",
+    MetricType::GAUGE,
+);
+
+const ALL: [Figure; 12] = [
+    TASKS,
+    HEAP,
+    THREADS,
+    CPU,
+    MAX_FILES,
+    RECEIVED,
+    SENT,
+    FILES,
+    RESIDENT,
+    START,
+    VIRTUAL,
+    VIRTUAL_MAX,
+];
+
+/// Name, help and kind of every figure.
+pub(super) fn figures() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    ALL.into_iter().map(|(name, help, kind)| {
+        let counts = kind == MetricType::COUNTER;
+        (name, help, if counts { "counter" } else { "gauge" })
+    })
+}
 
 // === impl Process ===
 
@@ -105,9 +147,11 @@ impl Collector for Process {
     fn collect(&self) -> Vec<MetricFamily> {
         let read = |file: &str| fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
         let (status, stat, limits) = (read("status"), read("stat"), read("limits"));
+        let traffic = read("net/netstat");
         let figures = [
             (TASKS, Some(self.tasks())),
             (HEAP, kilobytes(&status, "RssAnon:")),
+            (THREADS, number_after(&status, "Threads:")),
             (
                 CPU,
                 ticks(&stat, 14)
@@ -115,6 +159,8 @@ impl Collector for Process {
                     .map(|(user, system)| (user + system) / TICKS),
             ),
             (MAX_FILES, number_after(&limits, "Max open files")),
+            (RECEIVED, octets(&traffic, "InOctets")),
+            (SENT, octets(&traffic, "OutOctets")),
             (
                 FILES,
                 fs::read_dir("/proc/self/fd")
@@ -129,6 +175,7 @@ impl Collector for Process {
                     .map(|(boot, start)| boot + start / TICKS),
             ),
             (VIRTUAL, kilobytes(&status, "VmSize:")),
+            (VIRTUAL_MAX, limit(&limits, "Max address space")),
         ];
         figures
             .into_iter()
@@ -167,6 +214,24 @@ fn number_after(text: &str, name: &str) -> Option<f64> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
+/// A limit of the process; what is not limited is as large as Go says it is.
+fn limit(limits: &str, name: &str) -> Option<f64> {
+    let rest = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    match rest.split_whitespace().next()? {
+        "unlimited" => Some(u64::MAX as f64),
+        number => number.parse().ok(),
+    }
+}
+
+/// A count of `IpExt` in `/proc/self/net/netstat`, where a line of names stands before one of numbers.
+fn octets(netstat: &str, name: &str) -> Option<f64> {
+    let mut lines = netstat.lines().filter_map(|line| line.strip_prefix("IpExt:"));
+    let (names, numbers) = (lines.next()?, lines.next()?);
+    let mut pairs = names.split_whitespace().zip(numbers.split_whitespace());
+    let (_, number) = pairs.find(|(own, _)| *own == name)?;
+    number.parse().ok()
+}
+
 /// A field of `/proc/self/stat`, counted from 1; the name in the second field may hold blanks.
 fn ticks(stat: &str, field: usize) -> Option<f64> {
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -190,6 +255,22 @@ mod tests {
             (Some(12.0), Some(34.0), Some(5678.0))
         );
         assert_eq!(ticks("", 14), None);
+    }
+
+    #[test]
+    fn limits_and_counts_are_found_by_name() {
+        let limits = "Limit   Soft Limit   Hard Limit   Units\nMax address space   unlimited   unlimited   bytes\nMax open files   20000   20000   files\n";
+        assert_eq!(
+            limit(limits, "Max address space"),
+            Some(18_446_744_073_709_551_615.0)
+        );
+        assert_eq!(limit(limits, "Max open files"), Some(20_000.0));
+        let netstat = "TcpExt: InOctets\nTcpExt: 7\nIpExt: InNoRoutes InOctets OutOctets\nIpExt: 0 12 34\n";
+        assert_eq!(
+            (octets(netstat, "InOctets"), octets(netstat, "OutOctets")),
+            (Some(12.0), Some(34.0))
+        );
+        assert_eq!(octets("", "InOctets"), None);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! All families of a program, by name.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::SystemTime;
 
 use super::cells::{Bounds, Count, Distribution, Numbers, Value};
-use super::family::{Family, Label, Source};
+use super::family::{Family, Label, Limit, Source};
 use super::instrument::{Counter, Gauge, Histogram, Instrument};
 use super::rules::{OWN_PREFIX, PREFIX, RuleError, Rules};
+use super::sample::{Head, Reader};
 use super::settings::{LATENCY, MetricsSettings};
 
 /// Bounds of sizes in bytes.
@@ -29,6 +31,14 @@ const SIZE: [u64; 13] = [
 /// Bounds of ratios.
 const RATIO: [f64; 10] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0, 1.5, 2.0];
 
+/// Counts, by metric, the records that found no series of their own.
+const OVERFLOW: Description<'static> = Description {
+    name: "outrigger_metrics_overflow_total",
+    help: "The number of times that a metric was at its limit of series when something was recorded for a new one.",
+    labels: &["metric"],
+    fixed: Fixed::AppId,
+};
+
 /// Nanoseconds, the small unit of latencies, in a millisecond.
 const NANOS_PER_MILLI: f64 = 1e6;
 
@@ -44,6 +54,10 @@ pub(super) struct Registry {
     size: Arc<Bounds>,
     rules: Rules,
     limit: usize,
+    /// When counting began.
+    created: SystemTime,
+    /// None while it is made itself.
+    overflown: Option<Arc<Family<Count>>>,
 }
 
 /// What a family is called and what is common to its series.
@@ -101,7 +115,7 @@ impl Registry {
         let unit = settings.workflow_bucket_unit.as_secs_f64() * 1e3;
         let workflow = settings.workflow_buckets.as_deref();
         let workflow = workflow.map(|bounds| Arc::new(Bounds::new(&floats(bounds, unit), NANOS_PER_MILLI)));
-        Ok(Self {
+        let mut registry = Self {
             families: Mutex::default(),
             enabled: settings.enabled,
             app_id: settings.app_id.clone(),
@@ -111,11 +125,19 @@ impl Registry {
             size: Arc::new(Bounds::new(&floats(&SIZE, 1.0), 1.0)),
             rules: Rules::compile(&settings.rules)?,
             limit: settings.max_series,
-        })
+            created: SystemTime::now(),
+            overflown: None,
+        };
+        registry.overflown = Some(registry.count(OVERFLOW));
+        Ok(registry)
     }
 
     pub(super) fn is_enabled(&self) -> bool {
         self.enabled
+    }
+
+    pub(super) fn created(&self) -> SystemTime {
+        self.created
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -149,23 +171,32 @@ impl Registry {
         self.family(description, || self.bounds(buckets))
     }
 
-    /// All families that something was recorded on, in the order of their names.
-    pub(super) fn write(&self, out: &mut String) {
-        // Copied, so that a scrape does not hold up those who register.
-        let families: Vec<Entry> = self
-            .families
-            .lock()
-            .expect("no holder panics")
-            .values()
-            .cloned()
-            .collect();
-        for family in families {
+    /// Shows all families that something was recorded on, in the order of their names.
+    pub(super) fn read(&self, reader: &mut impl Reader) {
+        for family in self.all() {
             match family {
-                Entry::Counter(family) => family.write(out),
-                Entry::Gauge(family) => family.write(out),
-                Entry::Histogram(family) => family.write(out),
+                Entry::Counter(family) => family.read(reader),
+                Entry::Gauge(family) => family.read(reader),
+                Entry::Histogram(family) => family.read(reader),
             }
         }
+    }
+
+    /// Shows what all families are called and the names of their labels, in the order of their names.
+    pub(super) fn list(&self, mut show: impl FnMut(Head<'_>, &[&str])) {
+        for family in self.all() {
+            match family {
+                Entry::Counter(family) => show(family.head(), family.label_names()),
+                Entry::Gauge(family) => show(family.head(), family.label_names()),
+                Entry::Histogram(family) => show(family.head(), family.label_names()),
+            }
+        }
+    }
+
+    /// All families, copied, so that a scrape does not hold up those who register.
+    fn all(&self) -> Vec<Entry> {
+        let families = self.families.lock().expect("no holder panics");
+        families.values().cloned().collect()
     }
 
     fn instrument<N: Numbers>(&self, family: Arc<Family<N>>) -> Instrument<N> {
@@ -198,17 +229,28 @@ impl Registry {
                 .expect("a metric's name stands for one kind of metric");
         }
         let labels = self.labels(&name, description);
-        let family = Arc::new(Family::new(&full, description.help, shape(), labels, self.limit));
+        let limit = Limit {
+            series: self.limit,
+            overflown: self.overflown.clone(),
+            count: OnceLock::new(),
+        };
+        let family = Arc::new(Family::new(&full, description.help, shape(), labels, limit));
         families.insert(full.into(), family.clone().into());
         family
     }
 
     fn labels(&self, metric: &str, description: Description<'_>) -> Vec<Label> {
         let mut sources = Vec::with_capacity(description.labels.len() + 2);
-        if description.fixed != Fixed::Nothing {
+        let fixed = match description.fixed {
+            // Names of our own bear the app id wherever there is one.
+            _ if metric.starts_with(OWN_PREFIX) && self.app_id.is_empty() => Fixed::Nothing,
+            _ if metric.starts_with(OWN_PREFIX) => Fixed::AppId,
+            fixed => fixed,
+        };
+        if fixed != Fixed::Nothing {
             sources.push(("app_id", Source::Fixed(self.app_id.clone())));
         }
-        if description.fixed == Fixed::AppIdAndNamespace {
+        if fixed == Fixed::AppIdAndNamespace {
             sources.push(("namespace", Source::Fixed(self.namespace.clone())));
         }
         sources.extend(

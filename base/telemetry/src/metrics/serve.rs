@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::Metrics;
+use super::{Form, Metrics};
 
 /// Limit for reading a request, and for the silence between two.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,7 +61,8 @@ async fn answer(stream: TcpStream, metrics: Metrics) {
 }
 
 fn response(metrics: &Metrics, headers: &HeaderMap) -> Response<Full<Bytes>> {
-    let text = metrics.encode();
+    let form = accepted_form(headers);
+    let text = metrics.encode_as(form);
     let packed = if accepts_gzip(headers) {
         gzip(&text).ok()
     } else {
@@ -70,29 +71,49 @@ fn response(metrics: &Metrics, headers: &HeaderMap) -> Response<Full<Bytes>> {
     let is_packed = packed.is_some();
     let mut response = Response::new(Full::new(packed.unwrap_or(text)));
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
     if is_packed {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     response
 }
 
+/// OpenMetrics if the scraper likes it at least as much as the form that everybody knows.
+fn accepted_form(headers: &HeaderMap) -> Form {
+    let quality = |kind| {
+        let qualities = offers(headers, &ACCEPT).filter_map(|offer| quality_of(offer, kind));
+        qualities.fold(0.0, f64::max)
+    };
+    let open = quality("application/openmetrics-text");
+    if open > 0.0 && open >= quality("text/plain") {
+        Form::OpenMetrics
+    } else {
+        Form::Text
+    }
+}
+
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers
-        .get_all(ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|coding| {
-        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
-        let refused = quality
-            .trim()
-            .strip_prefix("q=")
-            .is_some_and(|quality| quality.parse() == Ok(0.0));
-        name.trim().eq_ignore_ascii_case("gzip") && !refused
-    })
+    offers(headers, &ACCEPT_ENCODING)
+        .filter_map(|offer| quality_of(offer, "gzip"))
+        .any(|quality| quality > 0.0)
+}
+
+/// The members of the lists of a header.
+fn offers<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+}
+
+/// How much `wanted` is liked, 0 to 1; none if the member of the list is about something else.
+fn quality_of(offer: &str, wanted: &str) -> Option<f64> {
+    let mut parts = offer.split(';').map(str::trim);
+    if !parts.next()?.eq_ignore_ascii_case(wanted) {
+        return None;
+    }
+    let quality = parts.find_map(|part| part.strip_prefix("q="));
+    Some(quality.map_or(1.0, |quality| quality.parse().unwrap_or(0.0)))
 }
 
 fn gzip(text: &[u8]) -> io::Result<Bytes> {
@@ -192,6 +213,51 @@ mod tests {
         )
         .await;
         assert!(!head.contains("content-encoding"), "{head}");
+    }
+
+    #[test]
+    fn the_form_is_the_one_that_the_scraper_likes_most() {
+        let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        let table = [
+            ("", Form::Text),
+            ("*/*", Form::Text),
+            ("text/plain", Form::Text),
+            ("application/json", Form::Text),
+            (prometheus, Form::OpenMetrics),
+            ("application/openmetrics-text", Form::OpenMetrics),
+            (
+                "text/plain, Application/OpenMetrics-Text; version=1.0.0",
+                Form::OpenMetrics,
+            ),
+            ("text/plain, application/openmetrics-text;q=0.5", Form::Text),
+            ("application/openmetrics-text;q=0", Form::Text),
+            ("application/openmetrics-text;q=much", Form::Text),
+        ];
+        for (accept, form) in table {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(accepted_form(&headers), form, "{accept}");
+        }
+        assert_eq!(accepted_form(&HeaderMap::new()), Form::Text);
+    }
+
+    #[tokio::test]
+    async fn the_open_form_says_what_it_is_and_ends_with_a_mark() {
+        let server = start().await;
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nAccept: application/openmetrics-text;version=1.0.0\r\n";
+        let (head, body) = ask(server.address, request).await;
+        let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+        assert!(head.contains(kind), "{head}");
+        let body = String::from_utf8(body).unwrap();
+        assert!(
+            body.contains("\n# TYPE dapr_sentry_cert_sign_success counter\n"),
+            "{body}"
+        );
+        assert!(
+            body.contains("\ndapr_sentry_cert_sign_success_total 1\n"),
+            "{body}"
+        );
+        assert!(body.ends_with("\n# EOF\n"), "{body}");
     }
 
     #[tokio::test]

@@ -1,5 +1,8 @@
 //! The text that a scrape returns, against what the reference printed.
 
+mod forms;
+mod limits;
+
 use std::time::Duration;
 
 use super::*;
@@ -380,113 +383,6 @@ fn asking_twice_for_a_name_gives_the_same_series() {
 }
 
 #[test]
-fn label_values_and_help_are_escaped() {
-    let metrics = metrics();
-    metrics
-        .gauge("escaped", "back\\slash and\nline", &["name"])
-        .set(&["a\"b\\c\nd"], -0.5);
-    assert_eq!(
-        family(&metrics, "dapr_escaped").lines().collect::<Vec<_>>(),
-        [
-            "# HELP dapr_escaped back\\\\slash and\\nline",
-            "# TYPE dapr_escaped gauge",
-            "dapr_escaped{name=\"a\\\"b\\\\c\\nd\"} -0.5"
-        ]
-    );
-}
-
-#[test]
-fn rules_rewrite_labels_before_a_series_is_chosen() {
-    let rule = |name: &str, label: &str, replacement: &str, pattern: &str| MetricRule {
-        name: name.to_owned(),
-        labels: vec![LabelRule {
-            name: label.to_owned(),
-            regex: vec![(replacement.to_owned(), pattern.to_owned())],
-        }],
-    };
-    let rules = vec![
-        rule(
-            "dapr_http_server_request_count",
-            "path",
-            "/orders/TEST$1",
-            "/orders/(\\d+)\\d$",
-        ),
-        rule("http_server_request_count", "method", "ANY", "GET|POST"),
-        rule("runtime_component_loaded", "app_id", "masked", "^c.*"),
-    ];
-    let metrics = Metrics::new(&MetricsSettings { rules, ..settings() }).unwrap();
-    for (verb, path) in [
-        ("GET", "/orders/123"),
-        ("POST", "/orders/124"),
-        ("PUT", "/orders/x"),
-    ] {
-        metrics.http_server().record(verb, path, 200, 0, 0, MS);
-    }
-    metrics.runtime().component_loaded();
-    let line = |name: &str, verb: &str, path: &str, count: u32| {
-        format!(
-            "dapr_http_server_{name}{{app_id=\"caller\",method=\"{verb}\",path=\"{path}\",status=\"200\"}} {count}"
-        )
-    };
-    assert_eq!(
-        series(&metrics, "dapr_http_server_request_count"),
-        [
-            line("request_count", "ANY", "/orders/TEST12", 2),
-            line("request_count", "PUT", "/orders/x", 1)
-        ]
-    );
-    assert_eq!(series(&metrics, "dapr_http_server_response_count").len(), 3);
-    assert_eq!(
-        series(&metrics, "dapr_runtime_component_loaded"),
-        ["dapr_runtime_component_loaded{app_id=\"masked\"} 1"]
-    );
-}
-
-#[test]
-fn a_rule_that_cannot_be_compiled_is_named() {
-    let label = LabelRule {
-        name: "path".to_owned(),
-        regex: vec![("x".to_owned(), "[".to_owned())],
-    };
-    let rules = vec![MetricRule {
-        name: "dapr_http_server_latency".to_owned(),
-        labels: vec![label],
-    }];
-    let error = Metrics::new(&MetricsSettings { rules, ..settings() })
-        .unwrap_err()
-        .to_string();
-    let expected = "[INIT_FAILURE]: initialization error occurred for metrics: failed to compile regex for rule dapr_http_server_latency/path: ";
-    assert!(error.starts_with(expected), "{error}");
-}
-
-#[test]
-fn what_is_beyond_the_limit_is_counted_in_one_series() {
-    let metrics = Metrics::new(&MetricsSettings {
-        max_series: 2,
-        ..settings()
-    })
-    .unwrap();
-    for number in 0..5 {
-        for _ in 0..2 {
-            metrics
-                .http_server()
-                .record("GET", &format!("/{number}"), 404, 0, 0, MS);
-        }
-    }
-    let line = |labels: &str, count: u32| {
-        format!("dapr_http_server_request_count{{app_id=\"caller\",{labels}}} {count}")
-    };
-    assert_eq!(
-        series(&metrics, "dapr_http_server_request_count"),
-        [
-            line("method=\"GET\",path=\"/0\",status=\"404\"", 2),
-            line("method=\"GET\",path=\"/1\",status=\"404\"", 2),
-            line("method=\"overflow\",path=\"overflow\",status=\"overflow\"", 6),
-        ]
-    );
-}
-
-#[test]
 fn own_buckets_replace_the_default_ones() {
     let own = MetricsSettings {
         latency_buckets: Some(vec![0, 5, 50, 500]),
@@ -526,23 +422,6 @@ fn own_buckets_replace_the_default_ones() {
 }
 
 #[test]
-fn low_cardinality_has_no_response_count() {
-    let http = HttpLabels {
-        increased_cardinality: false,
-        ..HttpLabels::default()
-    };
-    let metrics = Metrics::new(&MetricsSettings { http, ..settings() }).unwrap();
-    metrics
-        .http_server()
-        .record("GET", "/v1.0/metadata", 200, 0, 0, MS);
-    assert_eq!(family(&metrics, "dapr_http_server_response_count"), "");
-    assert_eq!(
-        series(&metrics, "dapr_http_server_request_count"),
-        ["dapr_http_server_request_count{app_id=\"caller\",method=\"GET\",path=\"\",status=\"200\"} 1"]
-    );
-}
-
-#[test]
 fn disabled_metrics_show_the_process_only() {
     let metrics = Metrics::disabled();
     metrics.http_server().record("GET", "/", 200, 0, 0, MS);
@@ -570,32 +449,6 @@ fn error_codes_are_counted_if_asked_for() {
     assert_eq!(
         series(&metrics, "dapr_error_code_total"),
         ["dapr_error_code_total{app_id=\"caller\",category=\"state\",error_code=\"ERR_STATE_GET\"} 1"]
-    );
-}
-
-#[test]
-fn metrics_of_others_are_printed_in_the_same_form() {
-    let metrics = metrics();
-    let size = prometheus::Gauge::new("etcd_mvcc_db_total_size_in_bytes", "Size.").unwrap();
-    size.set(2_097_152.0);
-    metrics.foreign().register(Box::new(size)).unwrap();
-    let options = prometheus::HistogramOpts::new("etcd_disk_seconds", "Time.").buckets(vec![0.5, 1e6]);
-    let time = prometheus::HistogramVec::new(options, &["kind"]).unwrap();
-    time.with_label_values(&["a"]).observe(2.0);
-    metrics.foreign().register(Box::new(time)).unwrap();
-    assert_eq!(
-        series(&metrics, "etcd_mvcc_db_total_size_in_bytes"),
-        ["etcd_mvcc_db_total_size_in_bytes 2.097152e+06"]
-    );
-    assert_eq!(
-        series(&metrics, "etcd_disk_seconds"),
-        [
-            "etcd_disk_seconds_bucket{kind=\"a\",le=\"0.5\"} 0",
-            "etcd_disk_seconds_bucket{kind=\"a\",le=\"1e+06\"} 1",
-            "etcd_disk_seconds_bucket{kind=\"a\",le=\"+Inf\"} 1",
-            "etcd_disk_seconds_sum{kind=\"a\"} 2",
-            "etcd_disk_seconds_count{kind=\"a\"} 1",
-        ]
     );
 }
 

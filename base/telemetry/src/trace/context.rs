@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::hex::write_hex;
 use super::state;
 
 /// Header and metadata key of the context in text form.
@@ -167,6 +168,12 @@ impl TraceContext {
     /// The `traceparent` value as a header value.
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {
+        const ZERO: HeaderValue =
+            HeaderValue::from_static("00-00000000000000000000000000000000-0000000000000000-00");
+        // What a default installation sends with every call is not copied.
+        if !self.has_trace_id() && self.span_id == [0; 8] && self.flags == 0 {
+            return ZERO;
+        }
         HeaderValue::from_bytes(&self.write_traceparent()).expect("hex digits and hyphens are a header value")
     }
 
@@ -196,15 +203,6 @@ impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.write_traceparent();
         f.write_str(str::from_utf8(&text).expect("hex digits and hyphens are ASCII"))
-    }
-}
-
-/// Writes bytes as lower-case hex digits into the beginning of `out`.
-pub(super) fn write_hex(bytes: &[u8], out: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, pair) in bytes.iter().zip(out.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 
@@ -257,6 +255,7 @@ mod tests {
         assert!(sample().is_valid() && sample().is_sampled());
         assert_eq!(sample().to_string(), TEXT);
         assert_eq!(sample().to_header(), TEXT);
+        assert_eq!(TraceContext::ZERO.to_header(), TraceContext::ZERO.to_string());
     }
 
     #[test]

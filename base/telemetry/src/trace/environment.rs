@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use outrigger_kit::percent;
-
-use super::settings::{BatchLimits, OtlpSettings, TraceError, TraceSettings};
-
-/// Looks up a variable; unset and empty are the same.
-struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
+use super::settings::TraceSettings;
+use crate::export::environment::{Variables, decoded_pair};
+use crate::export::{OtlpSettings, SetupError};
 
 // === impl TraceSettings ===
 
@@ -22,17 +19,10 @@ impl TraceSettings {
     ///
     /// # Errors
     /// If the endpoint comes from the environment and its header list is malformed.
-    pub fn apply_environment(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), TraceError> {
+    pub fn apply_environment(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), SetupError> {
         let variables = Variables(lookup);
-        if let Some(name) = variables.get("OTEL_SERVICE_NAME") {
-            self.service_name = name;
-        }
-        if let Some(list) = variables.get("OTEL_RESOURCE_ATTRIBUTES") {
-            // A malformed attribute is skipped: it names nothing that the trace depends on.
-            self.resource
-                .extend(list.split(',').filter_map(|pair| decoded_pair(pair).ok()));
-        }
-        self.batch = variables.batch_limits(self.batch);
+        self.resource.apply_environment(lookup);
+        self.batch = self.batch.with_environment("OTEL_BSP", lookup);
         let configured = self
             .otlp
             .as_ref()
@@ -59,10 +49,6 @@ impl TraceSettings {
 // === impl Variables ===
 
 impl Variables<'_> {
-    fn get(&self, name: &str) -> Option<String> {
-        (self.0)(name).filter(|value| !value.is_empty())
-    }
-
     /// The variable of the exporter, the one for traces before the one for all signals.
     fn of_traces(&self, name: &str) -> Option<String> {
         self.get(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
@@ -73,7 +59,7 @@ impl Variables<'_> {
         self.of_traces("TIMEOUT")?.parse().ok().map(Duration::from_millis)
     }
 
-    fn headers(&self) -> Result<Vec<(String, String)>, TraceError> {
+    fn headers(&self) -> Result<Vec<(String, String)>, SetupError> {
         let list = self.of_traces("HEADERS").unwrap_or_default();
         list.split(',')
             .filter(|pair| !pair.trim().is_empty())
@@ -82,7 +68,7 @@ impl Variables<'_> {
     }
 
     /// Makes the receiver that the environment describes.
-    fn describe(&self, endpoint: &str, receiver: &mut OtlpSettings) -> Result<(), TraceError> {
+    fn describe(&self, endpoint: &str, receiver: &mut OtlpSettings) -> Result<(), SetupError> {
         let schemes = ["http://", "https://"];
         let plain = schemes.iter().find_map(|scheme| endpoint.strip_prefix(scheme));
         plain.unwrap_or(endpoint).clone_into(&mut receiver.endpoint);
@@ -107,40 +93,14 @@ impl Variables<'_> {
         }
         receiver.timeout = receiver.timeout.or_else(|| self.timeout());
     }
-
-    fn batch_limits(&self, limits: BatchLimits) -> BatchLimits {
-        let number = |name: &str| self.get(name)?.parse::<u64>().ok().filter(|number| *number > 0);
-        let count = |name: &str, default: usize| {
-            number(name).map_or(default, |count| usize::try_from(count).unwrap_or(default))
-        };
-        let millis = |name: &str, default: Duration| number(name).map_or(default, Duration::from_millis);
-        let queue = count("OTEL_BSP_MAX_QUEUE_SIZE", limits.queue);
-        BatchLimits {
-            queue,
-            batch: count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", limits.batch).min(queue),
-            delay: millis("OTEL_BSP_SCHEDULE_DELAY", limits.delay),
-            timeout: millis("OTEL_BSP_EXPORT_TIMEOUT", limits.timeout),
-        }
-    }
-}
-
-/// Reads `key=value` with percent-encoding on both sides.
-fn decoded_pair(pair: &str) -> Result<(String, String), TraceError> {
-    let broken = || TraceError::Header(pair.to_owned());
-    let (name, value) = pair.split_once('=').ok_or_else(broken)?;
-    let decode = |text: &str| {
-        percent::decode_path_text(text.trim())
-            .map(String::from)
-            .map_err(|_| broken())
-    };
-    Ok((decode(name)?, decode(value)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::BatchLimits;
 
-    fn applied(mut settings: TraceSettings, variables: &[(&str, &str)]) -> Result<TraceSettings, TraceError> {
+    fn applied(mut settings: TraceSettings, variables: &[(&str, &str)]) -> Result<TraceSettings, SetupError> {
         let find = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
@@ -264,7 +224,7 @@ mod tests {
             assert!(
                 matches!(
                     applied(TraceSettings::default(), &variables),
-                    Err(TraceError::Header(_))
+                    Err(SetupError::Header(_))
                 ),
                 "{list}"
             );
@@ -288,14 +248,12 @@ mod tests {
             ("OTEL_BSP_SCHEDULE_DELAY", "250"),
             ("OTEL_BSP_EXPORT_TIMEOUT", "never"),
         ];
-        let settings = TraceSettings {
-            service_name: "app".to_owned(),
-            ..TraceSettings::default()
-        };
+        let mut settings = TraceSettings::default();
+        "app".clone_into(&mut settings.resource.service_name);
         let settings = applied(settings, &variables).unwrap();
-        assert_eq!(settings.service_name, "other");
+        assert_eq!(settings.resource.service_name, "other");
         assert_eq!(
-            settings.resource,
+            settings.resource.attributes,
             [
                 ("zone".to_owned(), "a".to_owned()),
                 ("team".to_owned(), "x/y".to_owned())

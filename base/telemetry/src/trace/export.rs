@@ -1,9 +1,7 @@
 //! The receivers of span batches.
 
-mod http;
 #[cfg(test)]
 pub(in crate::trace) mod memory;
-mod network;
 mod otlp;
 mod stdout;
 #[cfg(test)]
@@ -15,11 +13,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::record::SpanRecord;
-use super::settings::{TraceError, TraceSettings};
-use super::tracer::Network;
-
-/// Name of the instrumentation scope of all spans.
-const SCOPE: &str = "dapr-diagnostics";
+use super::settings::TraceSettings;
+use crate::export::{ExportError, Network, Receive, SetupError, Signal};
 
 /// One receiver of spans.
 #[derive(Debug)]
@@ -31,19 +26,6 @@ pub(super) enum Exporter {
     Memory(memory::Memory),
 }
 
-/// Why a batch was lost.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ExportError {
-    #[error("no answer in time")]
-    Timeout,
-    #[error(transparent)]
-    Otlp(#[from] opentelemetry_sdk::error::OTelSdkError),
-    #[error(transparent)]
-    Http(#[from] http::HttpError),
-    #[error("the receiver answered {0}")]
-    Refused(::http::StatusCode),
-}
-
 // === impl Exporter ===
 
 impl Exporter {
@@ -52,13 +34,13 @@ impl Exporter {
         settings: &TraceSettings,
         control: &Handle,
         network: &Network,
-    ) -> Result<Vec<Self>, TraceError> {
+    ) -> Result<Vec<Self>, SetupError> {
         let mut all = Vec::new();
         if settings.stdout {
             all.push(Self::Stdout(stdout::Stdout::new()));
         }
         if let Some(address) = settings.zipkin.as_deref().filter(|address| !address.is_empty()) {
-            let exporter = zipkin::Zipkin::new(address, &settings.service_name, network)?;
+            let exporter = zipkin::Zipkin::new(address, &settings.resource.service_name, network)?;
             all.push(Self::Zipkin(Box::new(exporter)));
         }
         if let Some(receiver) = &settings.otlp
@@ -70,9 +52,14 @@ impl Exporter {
         }
         Ok(all)
     }
+}
 
-    /// Ships a batch; what fails is lost.
-    pub(super) async fn export(&self, batch: Vec<Arc<SpanRecord>>) -> Result<(), ExportError> {
+impl Receive for Exporter {
+    type Item = Arc<SpanRecord>;
+
+    const SIGNAL: Signal = Signal::Spans;
+
+    async fn export(&self, batch: Vec<Arc<SpanRecord>>) -> Result<(), ExportError> {
         match self {
             Self::Otlp(exporter) => exporter.export(&batch).await,
             Self::Zipkin(exporter) => exporter.export(&batch).await,
@@ -85,8 +72,7 @@ impl Exporter {
         }
     }
 
-    /// How log lines call the receiver.
-    pub(super) fn name(&self) -> &str {
+    fn name(&self) -> &str {
         match self {
             Self::Otlp(exporter) => exporter.name(),
             Self::Zipkin(_) => "zipkin",

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::batch::Pipeline;
 use super::context::TraceContext;
+use super::pipeline::Pipeline;
 use super::record::{MAX_ATTRIBUTES, SpanKind, SpanRecord};
 
 /// Attribute names that start with this are internal and never exported.

@@ -8,11 +8,13 @@ use outrigger_svc::{BoxConnection, BoxFuture, Connect};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::batch::{Pipeline, Queue};
 use super::export::{Exporter, memory::Memory};
+use super::pipeline::Pipeline;
 use super::record::SpanRecord;
 use super::*;
+use crate::export::{BatchLimits, Network, OtlpSettings, Queue, SetupError};
 use crate::log::{LogSettings, Logger};
+use crate::metrics::{Metrics, MetricsSettings};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
@@ -39,10 +41,11 @@ fn nowhere() -> Network {
     Network {
         connect: Arc::new(Nowhere),
         crypto: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+        metrics: Metrics::disabled(),
     }
 }
 
-fn open(settings: &TraceSettings) -> Result<Tracer, TraceError> {
+fn open(settings: &TraceSettings) -> Result<Tracer, SetupError> {
     Tracer::open(settings, &Handle::current(), &nowhere())
 }
 
@@ -61,8 +64,17 @@ fn rate(text: &str, stdout: bool) -> TraceSettings {
 /// A queue that drains into `memory` in the background.
 fn pipeline(limits: BatchLimits, memory: &Memory) -> (Arc<Pipeline>, JoinHandle<()>) {
     let queue = Arc::new(Queue::new(limits));
-    let task = tokio::spawn(queue.clone().drain_into(Exporter::Memory(memory.clone())));
+    let task = tokio::spawn(counted(&queue, memory, &Metrics::disabled()));
     (Arc::new(Pipeline::new(vec![queue])), task)
+}
+
+fn counted(
+    queue: &Arc<Queue<Arc<SpanRecord>>>,
+    memory: &Memory,
+    metrics: &Metrics,
+) -> impl Future<Output = ()> + Send + use<> {
+    let exporter = Exporter::Memory(memory.clone());
+    Arc::clone(queue).drain_into(exporter, metrics.clone())
 }
 
 fn span(pipeline: &Arc<Pipeline>, name: &str) -> Span {
@@ -194,7 +206,7 @@ async fn exporters_are_made_only_of_whole_settings() {
     };
     assert!(matches!(
         open(&zipkin),
-        Err(TraceError::Address {
+        Err(SetupError::Address {
             exporter: "zipkin",
             ..
         })
@@ -362,4 +374,33 @@ async fn a_receiver_that_is_down_makes_one_line() {
         lines[0].contains("failed to export 1 spans to memory: the receiver answered 503"),
         "{lines:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_becomes_of_spans_is_counted() {
+    let metrics = Metrics::new(&MetricsSettings::default()).unwrap();
+    let limits = BatchLimits {
+        queue: 4,
+        ..BatchLimits::default()
+    };
+    for refuses in [false, true] {
+        let memory = Memory {
+            refuses,
+            ..Memory::with_permits(10)
+        };
+        let queue = Arc::new(Queue::new(limits));
+        let task = tokio::spawn(counted(&queue, &memory, &metrics));
+        let pipeline = Arc::new(Pipeline::new(vec![queue]));
+        spans(&pipeline, 7);
+        pipeline.close();
+        task.await.unwrap();
+    }
+    let text = String::from_utf8(metrics.encode().into()).unwrap();
+    for line in [
+        "outrigger_export_dropped_total{reason=\"failed\",signal=\"traces\"} 4",
+        "outrigger_export_dropped_total{reason=\"queue_full\",signal=\"traces\"} 6",
+        "outrigger_export_sent_total{signal=\"traces\"} 4",
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line}: {text}");
+    }
 }

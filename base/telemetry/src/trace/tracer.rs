@@ -1,36 +1,25 @@
 //! Starts spans and decides which of them are recorded.
 
-use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use outrigger_svc::Connect;
-use rustls::crypto::CryptoProvider;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::batch::{Pipeline, Queue};
 use super::context::TraceContext;
 use super::export::Exporter;
 use super::ids;
+use super::pipeline::Pipeline;
 use super::record::SpanKind;
 use super::sampler::Sampler;
-use super::settings::{TraceError, TraceSettings};
+use super::settings::TraceSettings;
 use super::span::Span;
+use crate::export::{Network, Queue, SetupError};
 
 /// Starts spans; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tracer(Arc<Inner>);
-
-/// What exporters need to reach their receivers.
-#[derive(Clone)]
-pub struct Network {
-    /// Opens connections to `host:port`.
-    pub connect: Arc<dyn Connect>,
-    /// Cryptography of TLS connections.
-    pub crypto: Arc<CryptoProvider>,
-}
 
 #[derive(Debug)]
 struct Inner {
@@ -58,7 +47,7 @@ impl Tracer {
     ///
     /// # Errors
     /// If an exporter cannot be set up; receivers that are down are not an error.
-    pub fn open(settings: &TraceSettings, control: &Handle, network: &Network) -> Result<Self, TraceError> {
+    pub fn open(settings: &TraceSettings, control: &Handle, network: &Network) -> Result<Self, SetupError> {
         let exporters = Exporter::all(settings, control, network)?;
         let sampler = Sampler::parse(&settings.sampling_rate);
         let kind = if sampler.is_off() {
@@ -72,7 +61,7 @@ impl Tracer {
         let mut exports = Vec::new();
         for exporter in exporters {
             let queue = Arc::new(Queue::new(settings.batch));
-            exports.push(control.spawn(queue.clone().drain_into(exporter)));
+            exports.push(control.spawn(queue.clone().drain_into(exporter, network.metrics.clone())));
             queues.push(queue);
         }
         let pipeline = (!queues.is_empty()).then(|| Arc::new(Pipeline::new(queues)));
@@ -160,13 +149,5 @@ impl Tracer {
             exports: Mutex::default(),
             patience: Duration::ZERO,
         }))
-    }
-}
-
-// === impl Network ===
-
-impl fmt::Debug for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Network").finish_non_exhaustive()
     }
 }

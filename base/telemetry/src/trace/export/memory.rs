@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use http::StatusCode;
 use tokio::sync::Semaphore;
 
-use super::ExportError;
+use crate::export::ExportError;
 use crate::trace::record::SpanRecord;
 
 /// Keeps batches as they come; each takes a permit, without which the receiver hangs.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, Request, Response};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind as Kind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_http::{HttpClient, HttpError};
@@ -23,17 +23,11 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use tokio::runtime::Handle;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Endpoint;
 
-use super::http::Poster;
-use super::network::Dialer;
-use super::{ExportError, SCOPE};
+use crate::export::http::Poster;
+use crate::export::{ExportError, Network, OtlpSettings, SCOPE, SetupError, otlp};
 use crate::trace::record::{SpanKind, SpanRecord};
-use crate::trace::settings::{OtlpSettings, TraceError, TraceSettings};
-use crate::trace::tracer::Network;
-
-/// Limit of one export if the settings name none.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::trace::settings::TraceSettings;
 
 /// Sends batches to an OTLP receiver.
 pub(in crate::trace) struct Otlp {
@@ -54,17 +48,17 @@ impl Otlp {
         settings: &TraceSettings,
         control: &Handle,
         network: &Network,
-    ) -> Result<Self, TraceError> {
-        let headers = header_map(&receiver.headers)?;
-        let timeout = receiver.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    ) -> Result<Self, SetupError> {
+        let headers = otlp::header_map(&receiver.headers)?;
+        let timeout = receiver.timeout.unwrap_or(otlp::DEFAULT_TIMEOUT);
         let mut exporter = match receiver.protocol.as_str() {
             "grpc" => {
-                // The channel spawns its worker where it is made.
+                // The exporter may spawn where it is made.
                 let _control = control.enter();
-                grpc(receiver, headers, timeout, network)?
+                grpc(receiver, headers, timeout, control, network)?
             }
             "http" => http(receiver, headers, timeout, network)?,
-            other => return Err(TraceError::Protocol(other.to_owned())),
+            other => return Err(SetupError::Protocol(other.to_owned())),
         };
         exporter.set_resource(&resource(settings));
         let scope = InstrumentationScope::builder(SCOPE).build();
@@ -156,17 +150,13 @@ fn grpc(
     receiver: &OtlpSettings,
     headers: HeaderMap,
     timeout: Duration,
+    control: &Handle,
     network: &Network,
-) -> Result<SpanExporter, TraceError> {
-    let uri = address(receiver, "")?;
-    let dialer = dialer(receiver, b"h2", network)?;
-    let channel = Endpoint::from(uri)
-        .timeout(timeout)
-        .connect_with_connector_lazy(dialer);
+) -> Result<SpanExporter, SetupError> {
     let metadata = MetadataMap::from_headers(headers);
     SpanExporter::builder()
         .with_tonic()
-        .with_channel(channel)
+        .with_channel(otlp::channel(receiver, timeout, control, network)?)
         .with_timeout(timeout)
         .with_interceptor(move |mut request: tonic::Request<()>| {
             *request.metadata_mut() = metadata.clone();
@@ -181,64 +171,24 @@ fn http(
     headers: HeaderMap,
     timeout: Duration,
     network: &Network,
-) -> Result<SpanExporter, TraceError> {
-    let uri = address(receiver, "/v1/traces")?;
-    let dialer = dialer(receiver, b"http/1.1", network)?;
+) -> Result<SpanExporter, SetupError> {
     SpanExporter::builder()
         .with_http()
         .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-        .with_endpoint(uri.to_string())
+        .with_endpoint(otlp::address(receiver, "/v1/traces")?.to_string())
         .with_timeout(timeout)
-        .with_http_client(Client(Poster::new(dialer, headers)))
+        .with_http_client(Client(otlp::poster(receiver, headers, network)?))
         .build()
         .map_err(|error| refused(&error))
 }
 
-fn dialer(receiver: &OtlpSettings, protocol: &[u8], network: &Network) -> Result<Dialer, TraceError> {
-    if receiver.secure {
-        Dialer::secure(network, protocol)
-    } else {
-        Ok(Dialer::plain(network))
-    }
-}
-
-fn address(receiver: &OtlpSettings, path: &str) -> Result<Uri, TraceError> {
-    let scheme = if receiver.secure { "https" } else { "http" };
-    let endpoint = receiver.endpoint.trim_end_matches('/');
-    format!("{scheme}://{endpoint}{path}")
-        .parse()
-        .map_err(|error: http::uri::InvalidUri| TraceError::Address {
-            exporter: "otel",
-            address: receiver.endpoint.clone(),
-            reason: error.to_string(),
-        })
-}
-
-fn header_map(headers: &[(String, String)]) -> Result<HeaderMap, TraceError> {
-    let mut map = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers {
-        let parsed = HeaderName::try_from(name)
-            .ok()
-            .zip(HeaderValue::try_from(value).ok());
-        let (name, value) = parsed.ok_or_else(|| TraceError::Header(name.clone()))?;
-        map.append(name, value);
-    }
-    Ok(map)
-}
-
 fn resource(settings: &TraceSettings) -> Resource {
-    let named = [("service.name".to_owned(), settings.service_name.clone())];
-    let all = settings
-        .resource
-        .iter()
-        .filter(|(name, _)| name != "service.name")
-        .cloned()
-        .chain(named);
+    let pairs = settings.resource.pairs();
     Resource::builder_empty()
-        .with_attributes(all.map(|(name, value)| KeyValue::new(name, value)))
+        .with_attributes(pairs.map(|(name, value)| KeyValue::new(name.to_owned(), value.to_owned())))
         .build()
 }
 
-fn refused(error: &ExporterBuildError) -> TraceError {
-    TraceError::Otlp(error.to_string())
+fn refused(error: &ExporterBuildError) -> SetupError {
+    SetupError::Otlp(error.to_string())
 }

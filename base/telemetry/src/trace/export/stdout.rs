@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use time::OffsetDateTime;
 
-use crate::trace::context::write_hex;
+use crate::trace::hex::Hex;
 use crate::trace::record::SpanRecord;
 
 /// Prints one line a span, in the form that the reference runtime prints.
@@ -21,9 +21,6 @@ struct Moment {
     time: SystemTime,
     started: SystemTime,
 }
-
-/// Bytes as lower-case hex digits.
-struct Hex<'a>(&'a [u8]);
 
 // === impl Stdout ===
 
@@ -75,15 +72,6 @@ impl fmt::Display for Moment {
             offset.as_secs(),
             offset.subsec_nanos()
         )
-    }
-}
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0; 32];
-        let length = 2 * self.0.len();
-        write_hex(self.0, &mut digits);
-        f.write_str(str::from_utf8(&digits[..length]).expect("hex digits are ASCII"))
     }
 }
 

@@ -26,10 +26,12 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::TcpListenerStream;
 
-use super::http::Poster;
-use super::network::Dialer;
+use crate::export::http::Poster;
+use crate::export::network::Dialer;
+use crate::export::{Network, OtlpSettings, Resource};
 use crate::log::{LogSettings, Logger};
-use crate::trace::{Network, OtlpSettings, SpanKind, TraceContext, TraceSettings, Tracer};
+use crate::metrics::Metrics;
+use crate::trace::{SpanKind, TraceContext, TraceSettings, Tracer};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -45,6 +47,7 @@ fn network() -> Network {
     Network {
         connect: Arc::new(Tcp),
         crypto: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+        metrics: Metrics::disabled(),
     }
 }
 
@@ -62,12 +65,14 @@ async fn trace_once(settings: &TraceSettings) {
 }
 
 fn settings() -> TraceSettings {
-    let resource = vec![
-        ("service.name".to_owned(), "loses".to_owned()),
-        ("zone".to_owned(), "a".to_owned()),
-    ];
-    TraceSettings {
+    let resource = Resource {
         service_name: "app".to_owned(),
+        attributes: vec![
+            ("service.name".to_owned(), "loses".to_owned()),
+            ("zone".to_owned(), "a".to_owned()),
+        ],
+    };
+    TraceSettings {
         resource,
         ..TraceSettings::default()
     }

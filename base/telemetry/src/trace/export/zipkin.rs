@@ -9,13 +9,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, Uri};
 use serde::Serialize;
 
-use super::http::Poster;
-use super::network::Dialer;
-use super::{ExportError, SCOPE};
-use crate::trace::context::write_hex;
+use crate::export::http::Poster;
+use crate::export::network::Dialer;
+use crate::export::{ExportError, Network, SCOPE, SetupError};
+use crate::trace::hex::Hex;
 use crate::trace::record::{SpanKind, SpanRecord};
-use crate::trace::settings::TraceError;
-use crate::trace::tracer::Network;
 
 /// Attributes that name the other end of a span, the most telling one first (OpenTelemetry, mapping to Zipkin).
 const PEER_NAMES: [&str; 3] = ["peer.service", "server.address", "net.peer.name"];
@@ -57,8 +55,8 @@ struct Endpoint<'a> {
 // === impl Zipkin ===
 
 impl Zipkin {
-    pub(super) fn new(address: &str, service: &str, network: &Network) -> Result<Self, TraceError> {
-        let refuse = |reason: String| TraceError::Address {
+    pub(super) fn new(address: &str, service: &str, network: &Network) -> Result<Self, SetupError> {
+        let refuse = |reason: String| SetupError::Address {
             exporter: "zipkin",
             address: address.to_owned(),
             reason,
@@ -143,9 +141,7 @@ impl<'a> Span<'a> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let mut digits = vec![0; 2 * bytes.len()];
-    write_hex(bytes, &mut digits);
-    String::from_utf8(digits).expect("hex digits are ASCII")
+    Hex(bytes).to_string()
 }
 
 fn micros(time: SystemTime) -> u64 {

@@ -12,12 +12,11 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-use crate::trace::settings::TraceError;
-use crate::trace::tracer::Network;
+use super::settings::{Network, SetupError};
 
 /// Opens connections for URLs: TLS for `https`, plaintext for all others.
 #[derive(Clone)]
-pub(super) struct Dialer {
+pub(crate) struct Dialer {
     connect: Arc<dyn Connect>,
     /// None if no URL of this dialer is `https`.
     tls: Option<TlsConnector>,
@@ -26,7 +25,7 @@ pub(super) struct Dialer {
 // === impl Dialer ===
 
 impl Dialer {
-    pub(super) fn plain(network: &Network) -> Self {
+    pub(crate) fn plain(network: &Network) -> Self {
         Self {
             connect: network.connect.clone(),
             tls: None,
@@ -34,7 +33,7 @@ impl Dialer {
     }
 
     /// A dialer that verifies receivers by the roots that the system trusts.
-    pub(super) fn secure(network: &Network, protocol: &[u8]) -> Result<Self, TraceError> {
+    pub(crate) fn secure(network: &Network, protocol: &[u8]) -> Result<Self, SetupError> {
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
@@ -43,21 +42,21 @@ impl Dialer {
                 .errors
                 .first()
                 .map_or_else(|| "there are none".to_owned(), ToString::to_string);
-            return Err(TraceError::Tls(format!(
+            return Err(SetupError::Tls(format!(
                 "no trusted roots on this system: {reason}"
             )));
         }
         Self::trusting(network, roots, protocol)
     }
 
-    pub(super) fn trusting(
+    pub(crate) fn trusting(
         network: &Network,
         roots: RootCertStore,
         protocol: &[u8],
-    ) -> Result<Self, TraceError> {
+    ) -> Result<Self, SetupError> {
         let mut config = ClientConfig::builder_with_provider(network.crypto.clone())
             .with_safe_default_protocol_versions()
-            .map_err(|error| TraceError::Tls(error.to_string()))?
+            .map_err(|error| SetupError::Tls(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.to_vec()];
@@ -67,7 +66,7 @@ impl Dialer {
         })
     }
 
-    pub(super) async fn dial(&self, uri: &Uri) -> io::Result<BoxConnection> {
+    pub(crate) async fn dial(&self, uri: &Uri) -> io::Result<BoxConnection> {
         let secure = uri.scheme_str() == Some("https");
         let authority = uri
             .authority()

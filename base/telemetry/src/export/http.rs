@@ -18,7 +18,7 @@ const MAX_ANSWER: usize = 1 << 20;
 
 /// Posts batches to one receiver.
 #[derive(Clone, Debug)]
-pub(super) struct Poster {
+pub(crate) struct Poster {
     dialer: Dialer,
     /// Headers that every request carries.
     headers: HeaderMap,
@@ -26,7 +26,7 @@ pub(super) struct Poster {
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::trace) enum HttpError {
+pub(crate) enum HttpError {
     #[error("connection failed: {0}")]
     Connect(#[from] io::Error),
     #[error("request failed: {0}")]
@@ -40,11 +40,11 @@ pub(in crate::trace) enum HttpError {
 // === impl Poster ===
 
 impl Poster {
-    pub(super) fn new(dialer: Dialer, headers: HeaderMap) -> Self {
+    pub(crate) fn new(dialer: Dialer, headers: HeaderMap) -> Self {
         Self { dialer, headers }
     }
 
-    pub(super) async fn post(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    pub(crate) async fn post(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let io = TokioIo::new(self.dialer.dial(request.uri()).await?);
         let authority = request.uri().authority().ok_or(HttpError::Address)?;
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| HttpError::Address)?;
