@@ -1,10 +1,14 @@
 //! Stopping without loss: stop accepting, let calls finish, then the hard deadline.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
 use tokio_util::task::TaskTracker;
 
-use crate::signal::Signal;
+use crate::signal::{Given, Signal};
 
 /// The owner's side of a drain: starts it and waits for the work to end.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +21,15 @@ pub struct Drain {
 /// The worker's side of a drain: tells when to stop taking new work and when to give up.
 #[derive(Clone, Debug)]
 pub struct DrainSignal(Drain);
+
+pin_project! {
+    /// Work that ends at the signal at the latest. An `async` block would hold it twice.
+    struct Abortable<F> {
+        #[pin]
+        work: F,
+        abort: Given,
+    }
+}
 
 // === impl Drain ===
 
@@ -81,14 +94,24 @@ impl DrainSignal {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let abort = self.0.abort.given();
-        self.0.tracker.track_future(async move {
-            tokio::select! {
-                biased;
-                () = work => {}
-                () = abort => {}
-            }
+        self.0.tracker.track_future(Abortable {
+            work,
+            abort: self.0.abort.given(),
         })
+    }
+}
+
+// === impl Abortable ===
+
+impl<F: Future<Output = ()>> Future for Abortable<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.work.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        Pin::new(this.abort).poll(cx)
     }
 }
 
