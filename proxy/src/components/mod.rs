@@ -18,6 +18,8 @@ mod middleware;
 mod outside;
 mod resolve;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -251,9 +253,9 @@ impl Components {
     async fn resolve(&self, component: &mut Component) -> Resolved {
         let shared = &*self.0;
         let find_store = |store: &str| {
-            let is_loaded = self.installed(store).is_some();
-            let family = shared.families.get(Category::SecretStores.as_str());
-            family.map(|family| &**family).filter(|_| is_loaded)
+            let store = self.installed(store)?;
+            let category = category(&store).filter(|category| *category == Category::SecretStores)?;
+            shared.families.get(category.as_str()).map(|family| &**family)
         };
         resolve::references(component, shared.mode, &ProcessEnv, &find_store).await
     }

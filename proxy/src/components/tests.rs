@@ -1,0 +1,505 @@
+use std::collections::BTreeMap;
+
+use outrigger_component::{HttpMiddleware, Next};
+use outrigger_config::configuration::Handler;
+use outrigger_config::daprd::Flags;
+use outrigger_config::env::EmptyEnv;
+use outrigger_kit::yaml;
+use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response};
+use outrigger_telemetry::log::{LogSettings, Logger};
+use outrigger_telemetry::metrics::MetricsSettings;
+
+use super::family::{SecretAnswer, SecretAsk};
+use super::*;
+use crate::app::testing;
+use crate::metadata::SidecarMetadata;
+
+/// A handler that answers with its setting `text`.
+#[derive(Debug)]
+struct Say(String);
+
+impl HttpMiddleware for Say {
+    fn call<'a>(&'a self, _: Request, _: Next<'a>) -> BoxFuture<'a, Result<Response, BoxError>> {
+        Box::pin(async { Ok(Response::new(Body::from(self.0.clone()))) })
+    }
+}
+
+/// Secret stores that know one secret.
+#[derive(Debug)]
+struct Stores;
+
+impl Family for Stores {
+    fn open<'a>(&'a self, _: &'a Component, _: Init) -> BoxFuture<'a, Result<Opened, Failure>> {
+        let capabilities = vec!["MULTIPLE_KEY_VALUES_PER_SECRET".to_owned()];
+        Box::pin(async { Ok(Opened { capabilities }) })
+    }
+
+    fn close<'a>(&'a self, _: &'a Component) -> BoxFuture<'a, Result<(), BoxError>> {
+        Box::pin(async { Err("it will not close".into()) })
+    }
+
+    fn secret<'a>(&'a self, store: &'a str, ask: SecretAsk<'a>) -> BoxFuture<'a, SecretAnswer> {
+        Box::pin(async move {
+            match ask.name {
+                "known" => Ok(BTreeMap::from([("key".to_owned(), format!("secret of {store}"))])),
+                name => Err(format!("no secret {name}").into()),
+            }
+        })
+    }
+}
+
+struct World {
+    components: Components,
+    pipelines: Pipelines,
+    metadata: MetadataStore,
+    metrics: Metrics,
+}
+
+impl World {
+    fn new(configuration: &Configuration) -> Self {
+        let mut catalogue = Catalogue::new();
+        let registry = &mut catalogue.http_middleware;
+        registry.register("middleware.http.say", |init: Init| async move {
+            let text = init.properties.get("text").unwrap_or_default().to_owned();
+            Ok(Arc::new(Say(text)) as Arc<dyn HttpMiddleware>)
+        });
+        registry.register("middleware.http.bad", |_| async { Err("bad settings".into()) });
+        registry.register("middleware.http.slow", |init: Init| async move {
+            tokio::time::sleep(init.deadline - Instant::now() + Duration::from_millis(1)).await;
+            Ok(Arc::new(Say(String::new())) as Arc<dyn HttpMiddleware>)
+        });
+        registry.register("middleware.http.weak", |init: Init| async move {
+            init.condition.degraded("before it is ready");
+            let condition = init.condition.clone();
+            tokio::spawn(async move {
+                condition.degraded("keys are old");
+                tokio::task::yield_now().await;
+                condition.well();
+            });
+            Ok(Arc::new(Say(String::new())) as Arc<dyn HttpMiddleware>)
+        });
+        let flags = Flags::parse(["--app-id", "app1"].map(str::to_owned))
+            .unwrap()
+            .flags;
+        let settings = Settings::new(flags, &EmptyEnv).unwrap();
+        let metrics = Metrics::new(&MetricsSettings {
+            app_id: "app1".into(),
+            ..MetricsSettings::default()
+        })
+        .unwrap();
+        let metadata = MetadataStore::new(SidecarMetadata::default());
+        let pipelines = Pipelines::default();
+        let components = Components::new(
+            &settings,
+            configuration,
+            &catalogue,
+            pipelines.clone(),
+            &testing::network(metrics.clone()),
+            metadata.clone(),
+        );
+        Self {
+            components,
+            pipelines,
+            metadata,
+            metrics,
+        }
+    }
+
+    fn with_stores() -> Self {
+        let mut world = Self::new(&Configuration::default());
+        let shared = Arc::get_mut(&mut world.components.0).unwrap();
+        shared
+            .families
+            .insert(Category::SecretStores.as_str(), Box::new(Stores));
+        world
+    }
+
+    fn listed(&self) -> Vec<String> {
+        let metadata = self.metadata.snapshot();
+        let names = metadata.components.into_iter().map(|component| component.name);
+        names.collect()
+    }
+
+    fn state(&self, name: &str) -> Option<String> {
+        let extended = self.metadata.snapshot().extended;
+        extended.get(&format!("componentState/{name}")).cloned()
+    }
+
+    fn series(&self, name: &str) -> Vec<String> {
+        let text = String::from_utf8(self.metrics.encode().to_vec()).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        lines.map(str::to_owned).collect()
+    }
+
+    async fn error(&self, yaml: &str) -> String {
+        self.components
+            .add(component(yaml))
+            .await
+            .unwrap_err()
+            .to_string()
+    }
+
+    /// What the server's pipeline answers.
+    async fn answer(&self) -> Option<String> {
+        let chain = self.pipelines.server.chain()?;
+        let inside = async |_| Ok(Response::default());
+        let response = chain.run(Request::default(), inside).await.unwrap();
+        Some(testing::text(response.into_body()).await)
+    }
+}
+
+fn component(yaml: &str) -> Component {
+    Component::from_document("dapr.io/v1alpha1", &yaml::to_json(yaml).unwrap()).unwrap()
+}
+
+fn named(name: &str, spec: &str) -> Component {
+    component(&format!("metadata: {{name: {name}}}\nspec: {{{spec}}}"))
+}
+
+fn say(name: &str, text: &str) -> Component {
+    let spec =
+        format!("type: middleware.http.say, version: v1, metadata: [{{name: text, value: \"{text}\"}}]");
+    named(name, &spec)
+}
+
+fn handler(name: &str, kind: &str, version: &str) -> Handler {
+    Handler {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        version: version.to_owned(),
+    }
+}
+
+fn piped(handlers: &[Handler]) -> Configuration {
+    Configuration {
+        http_pipeline: handlers.to_vec(),
+        ..Configuration::default()
+    }
+}
+
+#[tokio::test]
+async fn failures_have_the_texts_of_their_category() {
+    let world = World::new(&Configuration::default());
+    let create = |kind: &str, text: &str| {
+        let failed =
+            |stage| format!("[{stage}_COMPONENT_FAILURE]: initialization error occurred for c ({kind}/v1): ");
+        format!(
+            "process component c error: {}{}{text}",
+            failed("INIT"),
+            failed("CREATE")
+        )
+    };
+    let table = [
+        ("state.x", "couldn't find state store state.x/v1"),
+        ("secretstores.x", "couldn't find secret store secretstores.x/v1"),
+        ("pubsub.x", "couldn't find message bus pubsub.x/v1"),
+        (
+            "configuration.x",
+            "couldn't find configuration store configuration.x/v1",
+        ),
+        ("lock.x", "couldn't find lock store lock.x/v1"),
+        ("crypto.x", "couldn't find crypto provider crypto.x/v1"),
+        ("conversation.x", "couldn't find conversation conversation.x/v1"),
+        (
+            "middleware.http.x",
+            "process component c error: HTTP middleware middleware.http.x/v1 has not been registered",
+        ),
+        (
+            "middleware.http.bad",
+            "process component c error: error creating HTTP middleware middleware.http.bad/v1: bad settings",
+        ),
+    ];
+    for (kind, text) in table {
+        let yaml = format!("metadata: {{name: c}}\nspec: {{type: {kind}, version: v1}}");
+        assert_eq!(world.error(&yaml).await, create(kind, text));
+    }
+    let init = "[INIT_COMPONENT_FAILURE]: initialization error occurred for c (bindings.x)";
+    assert_eq!(
+        world.error("metadata: {name: c}\nspec: {type: bindings.x}").await,
+        format!("process component c error: {init}: couldn't find binding c (bindings.x)")
+    );
+    assert_eq!(
+        world
+            .error("metadata: {name: c}\nspec: {type: workflow.dapr}")
+            .await,
+        "process component c error: incorrect type workflow.dapr"
+    );
+    let pod =
+        "metadata: {name: c}\nspec: {type: middleware.http.say, metadata: [{name: a, value: '{podName}'}]}";
+    let init = "[INIT_COMPONENT_FAILURE]: initialization error occurred for c (middleware.http.say)";
+    assert_eq!(
+        world.error(pod).await,
+        format!(
+            "process component c error: {init}: {init}: failed to parse metadata: property a refers to {{podName}} but \
+             podName is not set"
+        )
+    );
+    assert_eq!(world.listed(), [""; 0]);
+    assert_eq!(world.state("c").as_deref(), Some("failed"));
+    let failures = world.series("dapr_runtime_component_init_fail_total");
+    assert!(
+        failures.contains(
+            &r#"dapr_runtime_component_init_fail_total{app_id="app1",component="state.x",componentName="c",reason="creation"} 1"#
+                .to_owned()
+        ),
+        "{failures:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_component_that_comes_up_too_late_has_failed() {
+    let world = World::new(&Configuration::default());
+    let began = Instant::now();
+    let error = world
+        .error("metadata: {name: c}\nspec: {type: middleware.http.slow, initTimeout: 2s}")
+        .await;
+    assert_eq!(
+        error,
+        "process component c error: [INIT_COMPONENT_FAILURE]: initialization error occurred for c \
+         (middleware.http.slow): init timeout for component c (middleware.http.slow)"
+    );
+    assert_eq!(began.elapsed().as_secs(), 2);
+    assert_eq!(world.listed(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_error_that_is_ignored_is_logged() {
+    let (logger, lines) = Logger::in_memory(&LogSettings::default());
+    let _guard = tracing::subscriber::set_default(logger);
+    let world = World::new(&Configuration::default());
+    let bad = named("a", "type: middleware.http.bad, version: v1, ignoreErrors: true");
+    world.components.load(vec![bad, say("b", "")]).await.unwrap();
+    assert_eq!(world.listed(), ["b"]);
+    assert_eq!(
+        (world.state("a").as_deref(), world.state("b")),
+        (Some("failed"), None)
+    );
+    let log = lines.lines().join("\n");
+    for part in [
+        "level=error msg=\"Failed to init component a (middleware.http.bad/v1): [CREATE_COMPONENT_FAILURE]: ",
+        "level=error msg=\"Ignoring error processing component: process component a error: [INIT_COMPONENT_FAILURE]: ",
+        "level=info msg=\"Component loaded: b (middleware.http.say/v1)\"",
+        "level=info msg=\"Adding middleware.http.say/v1 b middleware\"",
+    ] {
+        assert!(log.contains(part), "{part} is not in {log}");
+    }
+    let states: Vec<_> = world.series("dapr_runtime_component_state");
+    let shown = |kind: &str, name: &str, state: &str, value: u8| {
+        format!(
+            "dapr_runtime_component_state{{app_id=\"app1\",component=\"middleware.http.{kind}\",componentName=\"{name}\",\
+             state=\"{state}\"}} {value}"
+        )
+    };
+    let expected = [
+        shown("bad", "a", "failed", 1),
+        shown("bad", "a", "starting", 0),
+        shown("say", "b", "ready", 1),
+        shown("say", "b", "starting", 0),
+    ];
+    assert_eq!(states, expected);
+}
+
+#[tokio::test]
+async fn what_the_configuration_denies_is_left_out() {
+    let configuration = Configuration {
+        denied_components: DenyList::new(&["middleware.http.say/v1".to_owned()]),
+        ..Configuration::default()
+    };
+    let world = World::new(&configuration);
+    let all = vec![
+        say("a", ""),
+        named("b", "type: middleware.http.say, version: v0"),
+        named("c", "type: middleware.http.say"),
+        component("metadata: {name: d}\nspec: {type: middleware.http.say, version: v0}\nscopes: [other]"),
+    ];
+    world.components.load(all).await.unwrap();
+    assert_eq!(world.listed(), ["b"]);
+}
+
+#[tokio::test]
+async fn secret_stores_come_first_and_what_waits_for_them_follows() {
+    let world = World::with_stores();
+    let waiting = component(
+        "metadata: {name: waits}\nspec: {type: middleware.http.say, version: v1, metadata: [{name: text, secretKeyRef: \
+         {name: known, key: key}}]}\nauth: {secretStore: late}",
+    );
+    let others = vec![
+        waiting,
+        say("plain", "p"),
+        named("vault", "type: secretstores.x, version: v1"),
+    ];
+    world.components.load(others).await.unwrap();
+    assert_eq!(world.listed(), ["vault", "plain"]);
+    assert_eq!(world.state("waits").as_deref(), Some("starting"));
+    let late = named("late", "type: secretstores.x, version: v1");
+    world.components.add(late).await.unwrap();
+    assert_eq!(world.listed(), ["vault", "plain", "late", "waits"]);
+    let installed = world.components.installed("waits").unwrap();
+    assert_eq!(installed.property("text").unwrap().value.text(), "secret of late");
+    let vault = world.metadata.snapshot().components.remove(0);
+    assert_eq!(vault.capabilities, ["MULTIPLE_KEY_VALUES_PER_SECRET"]);
+}
+
+#[tokio::test]
+async fn secrets_that_are_not_found_leave_the_literal() {
+    let (logger, lines) = Logger::in_memory(&LogSettings::default());
+    let _guard = tracing::subscriber::set_default(logger);
+    let world = World::with_stores();
+    let store = named("vault", "type: secretstores.x, version: v1");
+    let literal = component(
+        "metadata: {name: a}\nspec: {type: middleware.http.say, metadata: [{name: text, value: literal, secretKeyRef: \
+         {name: unknown}}]}\nauth: {secretStore: vault}",
+    );
+    // A store that is not named is not waited for.
+    let unnamed = component(
+        "metadata: {name: b}\nspec: {type: middleware.http.say, metadata: [{name: text, secretKeyRef: {name: known}}]}",
+    );
+    // A component of another kind is no store.
+    let elsewhere = component(
+        "metadata: {name: c}\nspec: {type: middleware.http.say, metadata: [{name: text, secretKeyRef: {name: known}}]}\n\
+         auth: {secretStore: a}",
+    );
+    world
+        .components
+        .load(vec![store, literal, unnamed, elsewhere])
+        .await
+        .unwrap();
+    assert_eq!(world.listed(), ["vault", "a", "b"]);
+    let installed = world.components.installed("a").unwrap();
+    assert_eq!(installed.property("text").unwrap().value.text(), "literal");
+    let log = lines.lines().join("\n");
+    for part in [
+        "level=error msg=\"Error getting secret: no secret unknown\"",
+        "level=warning msg=\"Component b references a secret store that isn't loaded: \"",
+        "level=warning msg=\"Component c references a secret store that isn't loaded: a\"",
+    ] {
+        assert!(log.contains(part), "{part} is not in {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_pipeline_names_components_by_name_type_and_version() {
+    let table = [
+        ("m", "middleware.http.say", "v1", Some("hello")),
+        ("m", "middleware.http.say", "", Some("hello")),
+        ("m", "middleware.http.say", "v0", Some("hello")),
+        ("m", "middleware.http.say", "v2", None),
+        ("m", "middleware.http.Say", "v1", None),
+        ("n", "middleware.http.say", "v1", None),
+    ];
+    for (name, kind, version, expected) in table {
+        let world = World::new(&piped(&[handler(name, kind, version)]));
+        assert_eq!(world.answer().await, None);
+        world.components.add(say("m", "hello")).await.unwrap();
+        assert_eq!(
+            world.answer().await.as_deref(),
+            expected,
+            "{name} {kind}/{version}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_update_changes_the_pipeline_for_the_next_request() {
+    let (logger, lines) = Logger::in_memory(&LogSettings::default());
+    let _guard = tracing::subscriber::set_default(logger);
+    let world = World::new(&piped(&[
+        handler("b", "middleware.http.say", "v1"),
+        handler("a", "middleware.http.say", "v1"),
+    ]));
+    let components = &world.components;
+    components.add(say("a", "one")).await.unwrap();
+    assert_eq!(world.answer().await.as_deref(), Some("one"));
+    let old = world.pipelines.server.chain().unwrap();
+    components.update(say("a", "two")).await.unwrap();
+    assert_eq!(world.answer().await.as_deref(), Some("two"));
+    components.update(say("b", "three")).await.unwrap();
+    assert_eq!(world.answer().await.as_deref(), Some("three"));
+    components.update(say("b", "three")).await.unwrap();
+    components.delete("b").await;
+    components.delete("nothing").await;
+    assert_eq!(world.answer().await.as_deref(), Some("two"));
+    assert_eq!(world.listed(), ["a"]);
+    // What began with the old chain ends with it.
+    let response = old
+        .run(Request::default(), async |_| Ok(Response::default()))
+        .await;
+    assert_eq!(testing::text(response.unwrap().into_body()).await, "one");
+
+    let mut newer = say("a", "newer");
+    newer.metadata.generation = 7;
+    components.update(newer).await.unwrap();
+    let mut stale = say("a", "stale");
+    stale.metadata.generation = 6;
+    components.update(stale).await.unwrap();
+    assert_eq!(world.answer().await.as_deref(), Some("newer"));
+    let mut foreign = say("a", "foreign");
+    foreign.scopes = vec!["other".to_owned()];
+    components.update(foreign).await.unwrap();
+    assert_eq!(world.answer().await, None);
+
+    let log = lines.lines().join("\n");
+    let a = "a (middleware.http.say/v1)";
+    for part in [
+        "msg=\"Building pipeline server\"".to_owned(),
+        "msg=\"Removing middleware.http.say/v1 a middleware\"".to_owned(),
+        format!("level=info msg=\"Closing existing Component to reload: {a}\""),
+        format!("level=info msg=\"Adding Component for processing: {a}\""),
+        format!("level=info msg=\"Component updated: {a}\""),
+        format!("level=warning msg=\"Ignoring stale Component event for {a} (generation 6 < installed 7)\""),
+        format!("level=warning msg=\"Received unauthorized component update, ignored: {a}\""),
+    ] {
+        assert!(log.contains(&part), "{part} is not in {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_taken_once_and_the_same_again_is_nothing_new() {
+    let world = World::new(&Configuration::default());
+    world.components.add(say("a", "one")).await.unwrap();
+    world.components.add(say("a", "one")).await.unwrap();
+    let error = world.components.add(say("a", "two")).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "process component a error: [INIT_COMPONENT_FAILURE]: initialization error occurred for a \
+         (middleware.http.say/v1): component a already exists"
+    );
+}
+
+#[tokio::test]
+async fn a_component_that_is_not_well_shows_it() {
+    let (logger, lines) = Logger::in_memory(&LogSettings::default());
+    let _guard = tracing::subscriber::set_default(logger);
+    let world = World::new(&Configuration::default());
+    let weak = named("w", "type: middleware.http.weak, version: v1");
+    world.components.add(weak).await.unwrap();
+    assert_eq!(world.state("w"), None);
+    tokio::task::yield_now().await;
+    assert_eq!(
+        (world.state("w").as_deref(), world.listed().len()),
+        (Some("degraded"), 1)
+    );
+    tokio::task::yield_now().await;
+    assert_eq!(world.state("w"), None);
+    let log = lines.lines().join("\n");
+    assert!(
+        log.contains(
+            "level=warning msg=\"Component is degraded: w (middleware.http.weak/v1): keys are old\""
+        ),
+        "{log}"
+    );
+    assert!(log.contains("Component is ready again: w"), "{log}");
+}
+
+#[tokio::test]
+async fn the_end_closes_everything_whatever_it_says() {
+    let world = World::with_stores();
+    world
+        .components
+        .load(vec![say("a", ""), named("s", "type: secretstores.x")])
+        .await
+        .unwrap();
+    world.components.close_all().await;
+    assert_eq!(world.listed(), [""; 0]);
+    assert_eq!(world.components.all_installed(), []);
+}
