@@ -25,6 +25,7 @@ mod fake_sentry;
 #[cfg(test)]
 mod fixtures;
 mod identity;
+pub mod jose;
 pub mod jwt;
 pub mod key;
 mod metrics;

@@ -1,4 +1,4 @@
-//! Percent-decoding of paths and form values, with Go's error texts.
+//! Percent-coding of paths and form values, with Go's error texts.
 
 use std::borrow::Cow;
 
@@ -39,6 +39,40 @@ pub fn decode_path_text(text: &str) -> Result<Cow<'_, str>, EscapeError> {
 /// A broken escape.
 pub fn decode_form_text(text: &str) -> Result<Cow<'_, str>, EscapeError> {
     decode_form(text.as_bytes()).map(into_text)
+}
+
+/// Escapes a decoded path as Go's `URL.EscapedPath` does; slashes stay.
+#[must_use]
+pub fn encode_path(decoded: &[u8]) -> String {
+    encode(decoded, is_plain_in_path)
+}
+
+/// Escapes a text for a form or a query as Go's `url.QueryEscape` does; a space becomes `+`.
+#[must_use]
+pub fn encode_form(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~ ".contains(&byte);
+    encode(text.as_bytes(), plain).replace(' ', "+")
+}
+
+/// What a path never escapes.
+#[must_use]
+pub fn is_plain_in_path(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte)
+}
+
+fn encode(bytes: &[u8], is_plain: impl Fn(u8) -> bool) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut encoded = String::with_capacity(bytes.len() + 8);
+    for &byte in bytes {
+        if is_plain(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.push(char::from(HEX[usize::from(byte >> 4)]));
+            encoded.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+    encoded
 }
 
 fn decode(text: &[u8], plus_is_space: bool) -> Result<Cow<'_, [u8]>, EscapeError> {

@@ -14,12 +14,14 @@ pub mod http_client;
 pub mod http_middleware;
 pub mod name_resolution;
 
+mod answer;
 mod catalogue;
 mod condition;
 mod init;
 mod properties;
 mod registry;
 
+pub use answer::{answer, answer_text};
 pub use catalogue::Catalogue;
 pub use condition::Condition;
 pub use http_client::{FetchError, HttpClient, SendHttp};

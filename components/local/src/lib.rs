@@ -1,6 +1,9 @@
 //! Components that need no server of a vendor: what they do is done in the sidecar, or by plain HTTP.
 
 pub mod middleware;
+mod oauth2;
+#[cfg(test)]
+mod testing;
 
 use outrigger_component::Catalogue;
 

@@ -10,8 +10,8 @@ use outrigger_kit::quote::go_quote;
 use serde::Serialize;
 
 use crate::ca::unix_seconds;
-use crate::jose::{Algorithm, Encoder, Jwk, JwkSet, JwkSetError};
 use crate::oidc::PublishedKeys;
+use outrigger_identity::jose::{Algorithm, Encoder, Jwk, JwkSet, JwkSetError};
 
 /// The two texts that are stored for tokens.
 #[derive(Clone, PartialEq, Eq)]

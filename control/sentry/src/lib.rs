@@ -18,7 +18,6 @@ mod error;
 mod fixtures;
 mod health;
 mod http_server;
-mod jose;
 mod jwt;
 mod listen;
 mod oidc;
@@ -36,8 +35,8 @@ mod watch;
 
 pub use ca::{BundleError, CaError, ChainError, StoreError};
 pub use error::{ConfigurationCause, Error, OwnCertificateError};
-pub use jose::JwkSetError;
 pub use jwt::JwtError;
+pub use outrigger_identity::jose::JwkSetError;
 pub use sentry::{Addresses, Handle, Sentry, run};
 pub use validator::KeySourceError;
 pub use watch::WatchError;

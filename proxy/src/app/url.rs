@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use outrigger_kit::percent::{EscapeError, decode_path};
+use outrigger_kit::percent::{EscapeError, decode_path, encode_path, is_plain_in_path};
 
 /// The path and query with which `method` is asked for; always starts with `/`.
 ///
@@ -48,36 +48,12 @@ fn escape_path(path: &str) -> Result<Cow<'_, str>, EscapeError> {
     if path.bytes().all(is_allowed) {
         return Ok(Cow::Borrowed(path));
     }
-    Ok(Cow::Owned(escape(&decoded)))
-}
-
-fn escape(decoded: &[u8]) -> String {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut escaped = String::with_capacity(decoded.len() + 8);
-    for &byte in decoded {
-        if is_plain(byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push('%');
-            escaped.push(char::from(HEX[usize::from(byte >> 4)]));
-            escaped.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
-    escaped
+    Ok(Cow::Owned(encode_path(&decoded)))
 }
 
 /// What a path may hold as it was given.
 fn is_allowed(byte: u8) -> bool {
-    is_plain(byte) || matches!(byte, b'!' | b'\'' | b'(' | b')' | b'*' | b'[' | b']' | b'%')
-}
-
-/// What is never escaped.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'_' | b'.' | b'~' | b'$' | b'&' | b'+' | b',' | b'/' | b':' | b';' | b'=' | b'@'
-        )
+    is_plain_in_path(byte) || matches!(byte, b'!' | b'\'' | b'(' | b')' | b'*' | b'[' | b']' | b'%')
 }
 
 #[cfg(test)]

@@ -104,7 +104,11 @@ fn a_generated_key_set_has_its_exact_form() {
     );
 
     let token = issuer.issue("s", &["a"], SystemTime::now()).unwrap();
-    let header = token.split('.').next().and_then(crate::jose::decode).unwrap();
+    let header = token
+        .split('.')
+        .next()
+        .and_then(outrigger_identity::jose::decode)
+        .unwrap();
     assert_eq!(
         String::from_utf8(header).unwrap(),
         format!(r#"{{"alg":"RS256","kid":"{kid}","typ":"JWT"}}"#)
@@ -147,7 +151,7 @@ fn provided_keys_of_every_kind_sign() {
         let issuer = JwtIssuer::new(&material, settings, HOUR).unwrap();
         assert_eq!(issuer.published().algorithm, name);
         let token = issuer.issue("s", &["a"], SystemTime::now()).unwrap();
-        let parts = crate::jose::Compact::parse(&token).unwrap();
+        let parts = outrigger_identity::jose::Compact::parse(&token).unwrap();
         let set = JwkSet::parse(&issuer.published().jwks).unwrap();
         assert!(
             set.keys()[0].verify(algorithm, parts.message.as_bytes(), &parts.signature),

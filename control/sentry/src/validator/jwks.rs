@@ -9,7 +9,7 @@ use outrigger_svc::BoxFuture;
 use serde_json::{Map, Value};
 
 use super::{KeySource, Refusal, Validated, Validator, check};
-use crate::jose::{Compact, JwkSet};
+use outrigger_identity::jose::{JwkSet, check_times, is_for};
 
 /// How far the clocks of the issuer and of sentry may differ, in seconds.
 const SKEW: f64 = 5.0 * 60.0;
@@ -37,7 +37,7 @@ impl Jwks {
         let keys = self.keys.current().ok_or(Refusal::NotReady)?;
         let trust_domain = check(request)?;
         let subject = SpiffeId::workload(&trust_domain, &request.namespace, &request.id)?;
-        verify(&request.token, &keys)
+        keys.verify(&request.token)
             .and_then(|claims| check_claims(&claims, self.audience.as_str(), subject.as_str(), now))
             .map_err(Refusal::Token)?;
         Ok(Validated {
@@ -62,73 +62,16 @@ fn now() -> f64 {
         .map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// Checks the signature by the key that the token names, and returns the claims.
-fn verify(token: &str, keys: &JwkSet) -> Result<Map<String, Value>, String> {
-    let token = Compact::parse(token).ok_or("invalid JWT")?;
-    let Some(key_id) = &token.key_id else {
-        return Err(
-            "key provider 0 failed: failed to find matching key: no key ID (\"kid\") specified in token"
-                .to_owned(),
-        );
-    };
-    let mut named = keys
-        .keys()
-        .iter()
-        .filter(|key| key.key_id() == Some(key_id))
-        .peekable();
-    if named.peek().is_none() {
-        let key_id = outrigger_kit::quote::go_quote(key_id);
-        return Err(format!(
-            "key provider 0 failed: failed to find key with key ID {key_id} in key set"
-        ));
-    }
-    let signed = token.algorithm.is_some_and(|algorithm| {
-        named.any(|key| key.verify(algorithm, token.message.as_bytes(), &token.signature))
-    });
-    if signed {
-        Ok(token.claims)
-    } else {
-        Err("could not verify message using any of the signatures or keys".to_owned())
-    }
-}
-
 fn check_claims(claims: &Map<String, Value>, audience: &str, subject: &str, now: f64) -> Result<(), String> {
     let unsatisfied = |name: &str| format!("\"{name}\" not satisfied");
-    if time_of(claims, "iat")?.is_some_and(|issued| now < issued - SKEW) {
-        return Err(unsatisfied("iat"));
-    }
-    if time_of(claims, "exp")?.is_some_and(|expires| now >= expires + SKEW) {
-        return Err(unsatisfied("exp"));
-    }
-    if time_of(claims, "nbf")?.is_some_and(|begins| now < begins - SKEW) {
-        return Err(unsatisfied("nbf"));
-    }
-    let is_for_us = match claims.get("aud") {
-        None => return Err("claim \"aud\" not found".to_owned()),
-        Some(Value::String(one)) => one == audience,
-        Some(Value::Array(many)) => many.iter().any(|one| one == audience),
-        Some(_) => return Err("invalid JWT".to_owned()),
-    };
-    if !is_for_us {
+    check_times(claims, now, SKEW)?;
+    if !is_for(claims, audience)? {
         return Err(unsatisfied("aud"));
     }
     match claims.get("sub") {
         None => Err(format!("{}: claim \"sub\" does not exist", unsatisfied("sub"))),
         Some(found) if found == subject => Ok(()),
         Some(_) => Err(format!("{}: values do not match", unsatisfied("sub"))),
-    }
-}
-
-/// A numeric date in seconds; it may be written as a text.
-fn time_of(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, &'static str> {
-    let seconds = match claims.get(name) {
-        None => return Ok(None),
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(value) => value.as_f64(),
-    };
-    match seconds {
-        Some(seconds) if seconds.is_finite() => Ok(Some(seconds)),
-        _ => Err("invalid JWT"),
     }
 }
 
@@ -139,7 +82,7 @@ mod tests {
 
     use super::super::tests::request;
     use super::*;
-    use crate::jose::{Algorithm, Encoder, Jwk};
+    use outrigger_identity::jose::{Algorithm, Encoder, Jwk};
 
     const NOW: f64 = 1_800_000_000.0;
     const US: &str = "spiffe://localhost/ns/default/dapr-sentry";
@@ -240,7 +183,8 @@ mod tests {
         let token = issuer.token("k", &json!({ "aud": US, "sub": THEM }));
         let (_, rest) = token.split_once('.').unwrap();
         for algorithm in ["RS256", "none", "HS256"] {
-            let header = crate::jose::encode(json!({ "alg": algorithm, "kid": "k" }).to_string());
+            let header =
+                outrigger_identity::jose::encode(json!({ "alg": algorithm, "kid": "k" }).to_string());
             assert_eq!(
                 outcome(&format!("{header}.{rest}"), &issuer.keys()),
                 WRONG_SIGNATURE

@@ -24,8 +24,8 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Target;
-use crate::jose::{JwkSet, JwkSetError};
 use crate::watch::{DirectoryWatcher, WatchError};
+use outrigger_identity::jose::{JwkSet, JwkSetError};
 
 /// Log scope of the validator.
 const SCOPE: &str = "dapr.sentry.validator.jwks";

@@ -2,30 +2,31 @@
 
 use std::collections::BTreeMap;
 
+use crate::der;
+use crate::key::{Curve, KeyError, KeyKind, PrivateKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::UnparsedPublicKey;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use outrigger_identity::der;
-use outrigger_identity::key::{Curve, KeyError, KeyKind, PrivateKey};
-use serde_json::Value;
+use outrigger_kit::quote::go_quote;
+use serde_json::{Map, Value};
 
-use super::{Algorithm, decode, encode};
+use super::{Algorithm, Compact, decode, encode};
 
 /// The members of a key that must not be shown to anyone (RFC 7518 6).
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// A public key with what is known about its use.
 #[derive(Clone, Debug)]
-pub(crate) struct Jwk {
+pub struct Jwk {
     members: BTreeMap<String, Value>,
     key: PublicKey,
 }
 
 /// A list of public keys.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct JwkSet {
+pub struct JwkSet {
     keys: Vec<Jwk>,
 }
 
@@ -62,7 +63,7 @@ enum PublicKey {
 
 impl Jwk {
     /// The public half of `key`, described for signatures with `algorithm`.
-    pub(crate) fn of(key: &PrivateKey, algorithm: Algorithm) -> Result<Self, KeyError> {
+    pub fn of(key: &PrivateKey, algorithm: Algorithm) -> Result<Self, KeyError> {
         let mut jwk = Self::bare(key)?;
         jwk.members.insert("alg".to_owned(), algorithm.name().into());
         jwk.members.insert("use".to_owned(), "sig".into());
@@ -70,28 +71,28 @@ impl Jwk {
     }
 
     /// The key with another id.
-    pub(crate) fn with_key_id(mut self, key_id: &str) -> Self {
+    pub fn with_key_id(mut self, key_id: &str) -> Self {
         self.members.insert("kid".to_owned(), key_id.into());
         self
     }
 
     /// `kid`.
-    pub(crate) fn key_id(&self) -> Option<&str> {
+    pub fn key_id(&self) -> Option<&str> {
         self.text("kid")
     }
 
     /// Whether the key is for signatures, or not said to be for anything else.
-    pub(crate) fn is_for_signatures(&self) -> bool {
+    pub fn is_for_signatures(&self) -> bool {
         self.text("use").is_none_or(|usage| usage == "sig")
     }
 
     /// Whether this is the public half of `key`.
-    pub(crate) fn belongs_to(&self, key: &PrivateKey) -> bool {
+    pub fn belongs_to(&self, key: &PrivateKey) -> bool {
         Self::bare(key).is_ok_and(|own| own.key == self.key)
     }
 
     /// The SHA-256 thumbprint (RFC 7638) in standard base64 with padding; nothing for keys of unknown types.
-    pub(crate) fn thumbprint(&self) -> Option<String> {
+    pub fn thumbprint(&self) -> Option<String> {
         let names: &[&str] = match self.key {
             PublicKey::Rsa { .. } => &["e", "kty", "n"],
             PublicKey::Point(KeyKind::Ed25519, _) => &["crv", "kty", "x"],
@@ -107,7 +108,7 @@ impl Jwk {
     }
 
     /// Whether `signature` over `message` was made with `algorithm` by the owner of this key.
-    pub(crate) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    pub fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         let usable = self.is_for_signatures() && self.text("alg").is_none_or(|own| own == algorithm.name());
         usable
             && match &self.key {
@@ -201,12 +202,12 @@ impl Jwk {
 
 impl JwkSet {
     /// A set of one key.
-    pub(crate) fn single(key: Jwk) -> Self {
+    pub fn single(key: Jwk) -> Self {
         Self { keys: vec![key] }
     }
 
     /// Reads a set, or a single key. Private halves are dropped.
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, JwkSetError> {
+    pub fn parse(text: &[u8]) -> Result<Self, JwkSetError> {
         let mut document: BTreeMap<String, Value> = serde_json::from_slice(text)?;
         let keys = match document.remove("keys") {
             Some(Value::Array(keys)) => keys,
@@ -224,13 +225,43 @@ impl JwkSet {
     }
 
     /// The set as one line of JSON, members in alphabetical order.
-    pub(crate) fn to_json(&self) -> String {
+    pub fn to_json(&self) -> String {
         let keys: Vec<_> = self.keys.iter().map(|key| &key.members).collect();
         serde_json::to_string(&BTreeMap::from([("keys", keys)])).expect("keys are plain JSON values")
     }
 
+    /// Checks the signature of a token by the key that the token names, and returns the claims.
+    ///
+    /// # Errors
+    /// What is no token, names no key or none of this set, or has another signature.
+    pub fn verify(&self, token: &str) -> Result<Map<String, Value>, String> {
+        let token = Compact::parse(token).ok_or("invalid JWT")?;
+        let Some(key_id) = &token.key_id else {
+            return Err(
+                "key provider 0 failed: failed to find matching key: no key ID (\"kid\") specified in token"
+                    .to_owned(),
+            );
+        };
+        let named = |key: &&Jwk| key.key_id() == Some(key_id);
+        let mut named = self.keys.iter().filter(named).peekable();
+        if named.peek().is_none() {
+            return Err(format!(
+                "key provider 0 failed: failed to find key with key ID {} in key set",
+                go_quote(key_id)
+            ));
+        }
+        let signed = token.algorithm.is_some_and(|algorithm| {
+            named.any(|key| key.verify(algorithm, token.message.as_bytes(), &token.signature))
+        });
+        if signed {
+            Ok(token.claims)
+        } else {
+            Err("could not verify message using any of the signatures or keys".to_owned())
+        }
+    }
+
     /// The keys in order.
-    pub(crate) fn keys(&self) -> &[Jwk] {
+    pub fn keys(&self) -> &[Jwk] {
         &self.keys
     }
 }
@@ -268,7 +299,7 @@ fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use outrigger_identity::key::KeyType;
+    use crate::key::KeyType;
 
     /// The key of RFC 7638 3.1.
     const KNOWN: &str = r#"{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}"#;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::key::{Curve, KeyKind};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519,
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PKCS1_SHA256,
@@ -9,11 +10,11 @@ use aws_lc_rs::signature::{
     RSA_PSS_2048_8192_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaParameters,
     VerificationAlgorithm,
 };
-use outrigger_identity::key::{Curve, KeyKind};
 
 /// A signature algorithm of JSON web signatures with an asymmetric key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Algorithm {
+#[expect(missing_docs, reason = "each variant is the algorithm of the same name")]
+pub enum Algorithm {
     Rs256,
     Rs384,
     Rs512,
@@ -43,12 +44,12 @@ const ALL: [Algorithm; 10] = [
 
 impl Algorithm {
     /// The algorithm of a registered name; symmetric ones and `none` are not known on purpose.
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
     /// The registered name.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
             Self::Rs384 => "RS384",
@@ -64,7 +65,7 @@ impl Algorithm {
     }
 
     /// The kind of key that the algorithm works with.
-    pub(crate) const fn key_kind(self) -> KeyKind {
+    pub const fn key_kind(self) -> KeyKind {
         match self {
             Self::Es256 => KeyKind::Ecdsa(Curve::P256),
             Self::Es384 => KeyKind::Ecdsa(Curve::P384),
@@ -75,7 +76,7 @@ impl Algorithm {
     }
 
     /// How RSA signatures are padded; without meaning for other keys.
-    pub(crate) fn padding(self) -> &'static dyn RsaEncoding {
+    pub fn padding(self) -> &'static dyn RsaEncoding {
         match self {
             Self::Rs384 => &RSA_PKCS1_SHA384,
             Self::Rs512 => &RSA_PKCS1_SHA512,
@@ -87,7 +88,7 @@ impl Algorithm {
     }
 
     /// How an RSA signature is checked; nothing for algorithms of other keys.
-    pub(crate) const fn rsa_verification(self) -> Option<&'static RsaParameters> {
+    pub const fn rsa_verification(self) -> Option<&'static RsaParameters> {
         Some(match self {
             Self::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
             Self::Rs384 => &RSA_PKCS1_2048_8192_SHA384,
@@ -100,7 +101,7 @@ impl Algorithm {
     }
 
     /// How a signature of a key that is one string of bytes is checked; nothing for RSA.
-    pub(crate) fn point_verification(self) -> Option<&'static dyn VerificationAlgorithm> {
+    pub fn point_verification(self) -> Option<&'static dyn VerificationAlgorithm> {
         match self {
             Self::Es256 => Some(&ECDSA_P256_SHA256_FIXED),
             Self::Es384 => Some(&ECDSA_P384_SHA384_FIXED),

@@ -1,31 +1,35 @@
 //! Signed tokens in their compact form (RFC 7515 7.1).
 
+use crate::key::{Curve, KeyError, KeyKind, PrivateKey};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
     EcdsaKeyPair, Ed25519KeyPair, RsaEncoding, RsaKeyPair,
 };
-use outrigger_identity::key::{Curve, KeyError, KeyKind, PrivateKey};
 use serde_json::Value;
 
 use super::{Algorithm, decode, encode};
 
 /// Signs payloads with one key under one header.
 #[derive(Debug)]
-pub(crate) struct Encoder {
+pub struct Encoder {
     header: String,
     signer: Signer,
 }
 
 /// A token that was taken apart, but whose signature has not been checked.
 #[derive(Debug)]
-pub(crate) struct Compact<'a> {
-    pub(crate) algorithm: Option<Algorithm>,
-    pub(crate) key_id: Option<String>,
-    pub(crate) claims: serde_json::Map<String, Value>,
+pub struct Compact<'a> {
+    /// `alg`, if it is a known one.
+    pub algorithm: Option<Algorithm>,
+    /// `kid`, if it is not empty.
+    pub key_id: Option<String>,
+    /// The payload.
+    pub claims: serde_json::Map<String, Value>,
     /// What the signature is over: header and payload as they came.
-    pub(crate) message: &'a str,
-    pub(crate) signature: Vec<u8>,
+    pub message: &'a str,
+    /// The signature, decoded.
+    pub signature: Vec<u8>,
 }
 
 enum Signer {
@@ -38,7 +42,7 @@ enum Signer {
 
 impl Encoder {
     /// Prepares signing with `key`; the caller has checked that it fits `algorithm`.
-    pub(crate) fn new(key: &PrivateKey, algorithm: Algorithm, key_id: &str) -> Result<Self, KeyError> {
+    pub fn new(key: &PrivateKey, algorithm: Algorithm, key_id: &str) -> Result<Self, KeyError> {
         let header = serde_json::json!({ "alg": algorithm.name(), "kid": key_id, "typ": "JWT" });
         let signer = Signer::new(key, algorithm)?;
         Ok(Self {
@@ -48,7 +52,7 @@ impl Encoder {
     }
 
     /// Signs `claims`, a JSON object.
-    pub(crate) fn encode(&self, claims: &str) -> Result<String, KeyError> {
+    pub fn encode(&self, claims: &str) -> Result<String, KeyError> {
         let message = format!("{}.{}", self.header, encode(claims));
         let signature = self.signer.sign(message.as_bytes())?;
         Ok(format!("{message}.{}", encode(signature)))
@@ -105,7 +109,7 @@ impl std::fmt::Debug for Signer {
 
 impl<'a> Compact<'a> {
     /// Takes a token apart; nothing if it is not three parts with JSON objects in the first two.
-    pub(crate) fn parse(token: &'a str) -> Option<Self> {
+    pub fn parse(token: &'a str) -> Option<Self> {
         let (message, signature) = token.trim_ascii().rsplit_once('.')?;
         let (header, payload) = message.split_once('.')?;
         let header: serde_json::Map<String, Value> = serde_json::from_slice(&decode(header)?).ok()?;
