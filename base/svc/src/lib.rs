@@ -10,6 +10,7 @@
 mod body;
 mod context;
 mod drain;
+mod held;
 mod io;
 mod signal;
 mod stack;
@@ -17,6 +18,7 @@ mod stack;
 pub use body::{Body, CollectError, collect_limited};
 pub use context::{CallContext, Surface};
 pub use drain::{Drain, DrainSignal};
+pub use held::Held;
 pub use io::{BoxConnection, Connect, Connection};
 pub use stack::{BoxedService, Stack, stack};
 pub use tower::layer::layer_fn;

@@ -3,16 +3,13 @@
 //! Bodies stream both ways. Redirects are answers like any other; what the app says about the length of its
 //! body is left to the framing of the next hop.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
 use outrigger_link::{CallError, Invocation, Metadata, Reply, ReplyStatus, Text};
-use outrigger_svc::{Body, BoxError};
+use outrigger_svc::{Body, Held};
 use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::TraceContext;
 use tokio::time::Instant;
@@ -39,12 +36,6 @@ struct Shared {
     api_token: Option<HeaderValue>,
     metrics: Metrics,
     handlers: Handlers,
-}
-
-/// A body that keeps its place among the calls in flight until it has been read.
-struct Held {
-    inner: AnswerBody,
-    slot: Option<Slot>,
 }
 
 // === impl HttpApp ===
@@ -187,10 +178,8 @@ pub(crate) fn reply(response: http::Response<AnswerBody>, slot: Slot) -> Reply {
         headers: Metadata::from_http_response(&head.headers),
         body: match slot {
             _ if body.is_end_stream() => Body::empty(),
-            slot if slot.is_counted() => Body::new(Held {
-                inner: body,
-                slot: Some(slot),
-            }),
+            // The call keeps its place among those in flight until its answer has been read.
+            slot if slot.is_counted() => Body::new(Held::new(body, slot)),
             _ => Body::new(body),
         },
         ..Reply::default()
@@ -201,36 +190,4 @@ pub(crate) fn reply(response: http::Response<AnswerBody>, slot: Slot) -> Reply {
 pub(crate) fn content_length(headers: &HeaderMap) -> u64 {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     length.and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
-// === impl Held ===
-
-impl HttpBody for Held {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_frame(cx);
-        let has_ended = match &polled {
-            Poll::Ready(Some(Ok(_))) => this.inner.is_end_stream(),
-            Poll::Ready(_) => true,
-            Poll::Pending => false,
-        };
-        if has_ended {
-            this.slot = None;
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
 }

@@ -8,6 +8,7 @@ mod oauth2clientcredentials;
 mod ratelimit;
 pub mod routeralias;
 mod routerchecker;
+mod sentinel;
 mod session;
 mod target;
 mod uppercase;
@@ -20,6 +21,7 @@ pub use oauth2clientcredentials::ClientCredentials;
 pub use ratelimit::RateLimit;
 pub use routeralias::RouterAlias;
 pub use routerchecker::RouterChecker;
+pub use sentinel::Sentinel;
 pub use uppercase::Uppercase;
 
 /// Adds the types of this module.
@@ -30,5 +32,9 @@ pub(crate) fn register(registry: &mut Registry<dyn HttpMiddleware>) {
     registry.register("middleware.http.ratelimit", RateLimit::make);
     registry.register("middleware.http.routeralias", RouterAlias::make);
     registry.register("middleware.http.routerchecker", RouterChecker::make);
+    let guard = sentinel::Guard::new();
+    registry.register("middleware.http.sentinel", move |init| {
+        Sentinel::make(guard.clone(), init)
+    });
     registry.register("middleware.http.uppercase", Uppercase::make);
 }

@@ -9,7 +9,7 @@ use outrigger_svc::BoxFuture;
 use serde_json::{Map, Value};
 
 use super::{KeySource, Refusal, Validated, Validator, check};
-use outrigger_identity::jose::{JwkSet, check_times, is_for};
+use outrigger_identity::jose::{check_times, is_for};
 
 /// How far the clocks of the issuer and of sentry may differ, in seconds.
 const SKEW: f64 = 5.0 * 60.0;
@@ -82,7 +82,7 @@ mod tests {
 
     use super::super::tests::request;
     use super::*;
-    use outrigger_identity::jose::{Algorithm, Encoder, Jwk};
+    use outrigger_identity::jose::{Algorithm, Encoder, Jwk, JwkSet};
 
     const NOW: f64 = 1_800_000_000.0;
     const US: &str = "spiffe://localhost/ns/default/dapr-sentry";
@@ -109,7 +109,9 @@ mod tests {
     }
 
     fn outcome(token: &str, keys: &JwkSet) -> String {
-        let checked = verify(token, keys).and_then(|claims| check_claims(&claims, US, THEM, NOW));
+        let checked = keys
+            .verify(token)
+            .and_then(|claims| check_claims(&claims, US, THEM, NOW));
         checked.err().unwrap_or_default()
     }
 
