@@ -15,6 +15,7 @@ mod suite {
     mod check;
     mod identity;
     mod invoke;
+    mod middleware;
     mod observe;
     mod process;
     mod readme;
