@@ -21,4 +21,6 @@ mod suite {
     mod readme;
     mod resilience;
     mod sdk;
+    mod streams;
+    mod world;
 }

@@ -50,7 +50,7 @@ pub use grpc::{GrpcAnswer, GrpcApp, GrpcCall, GrpcClient, GrpcReply};
 pub use http::{HttpApp, HttpReply, HttpRequest, HttpResponse};
 pub use otlp::{Collector, SpanRecord};
 pub use ports::{free_port, wait_for_port};
-pub use process::{Process, Program, Signal};
+pub use process::{Memory, Process, Program, Signal};
 pub use require::{is_required, skip};
 pub use sentry::Sentry;
 pub use until::{PATIENCE, until, until_within};

@@ -36,6 +36,17 @@ pub struct Process {
     output: Output,
 }
 
+/// What a process has of the machine's memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// What is its own now.
+    pub anonymous: u64,
+    /// What it has of files now, its own program above all. The system can take that back.
+    pub file: u64,
+    /// The most that both together have been.
+    pub peak: u64,
+}
+
 /// A signal that programs handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -288,6 +299,24 @@ impl Process {
             .sum()
     }
 
+    /// The memory that it has, from `/proc`.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn memory(&self) -> Result<Memory> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id))?;
+        let bytes = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.trim_start_matches(':').split_whitespace().next());
+            Ok(number.context("unexpected /proc/<pid>/status")?.parse::<u64>()? << 10)
+        };
+        Ok(Memory {
+            anonymous: bytes("RssAnon")?,
+            file: bytes("RssFile")?,
+            peak: bytes("VmHWM")?,
+        })
+    }
+
     /// The last lines of the output, for a message.
     #[must_use]
     pub fn tail(&self) -> String {
@@ -305,6 +334,16 @@ impl Drop for Process {
         if std::thread::panicking() {
             eprintln!("{}", self.tail());
         }
+    }
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// The most that the process has had for itself; what it has of files is left out.
+    #[must_use]
+    pub fn own_peak(&self) -> u64 {
+        self.peak.saturating_sub(self.file).max(self.anonymous)
     }
 }
 
@@ -385,6 +424,7 @@ mod tests {
         let mut process = Program::new("/bin/bash").arg("-c").arg(script).start().unwrap();
         assert_eq!(process.wait_for_line("read").await.unwrap(), "ready");
         assert!(process.processor_ticks().is_ok());
+        assert!(process.memory().unwrap().own_peak() > 4096);
         assert!(process.stop().await.unwrap().success());
         assert_eq!(process.lines_with("stop"), ["stopped"]);
     }

@@ -1,0 +1,4 @@
+//! Bodies without end, between two sidecars with mTLS.
+
+mod flat;
+mod long;
