@@ -12,9 +12,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use outrigger_svc::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::websocket::has_token;
 
 /// A connection whose first request is given to the HTTP/2 server as stream 1.
 #[derive(Debug)]
@@ -198,15 +200,6 @@ fn put_string(block: &mut BytesMut, text: &[u8]) {
         block.put_u8(u8::try_from(rest).unwrap_or(0));
     }
     block.put_slice(text);
-}
-
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|word| word.trim().eq_ignore_ascii_case(token))
 }
 
 /// Base64 as clients send it, with or without padding.

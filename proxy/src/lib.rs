@@ -38,6 +38,7 @@ mod runtime;
 mod serve;
 mod sidecar;
 mod stop;
+mod websocket;
 mod worker;
 
 pub use host::Host;

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{self, Either, Ready};
 use http::Version;
+use http::header::UPGRADE;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use outrigger_svc::{
@@ -21,6 +23,7 @@ use outrigger_svc::{
 use crate::h2c::{self, Replayed};
 use crate::listen::AsyncServe;
 use crate::opening::{Opened, Running, Watched};
+use crate::websocket::{self, Switch};
 
 /// A stack that answers every request; its errors have become responses inside.
 pub(crate) type HttpService = BoxedService<Request, Response, Infallible>;
@@ -30,6 +33,8 @@ pub(crate) type HttpService = BoxedService<Request, Response, Infallible>;
 pub(crate) struct ServeHttp {
     surface: Surface,
     builder: auto::Builder<TokioExecutor>,
+    /// Serves connections where h2c is off.
+    http1: http1::Builder,
     h2c: bool,
 }
 
@@ -54,28 +59,33 @@ const LEAST_HEADER_BUFFER: usize = 8192;
 impl ServeHttp {
     /// `read_buffer` is the limit of request line and headers in bytes, to which 4096 are added.
     pub(crate) fn new(surface: Surface, read_buffer: usize, h2c: bool) -> Self {
+        let max_buffer = (read_buffer + HEADER_SLOP).max(LEAST_HEADER_BUFFER);
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .title_case_headers(true)
+            // A client that has gone away ends the work on its request.
+            .half_close(false)
+            .max_buf_size(max_buffer);
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             .title_case_headers(true)
-            // A client that has gone away ends the work on its request.
             .half_close(false)
-            .max_buf_size((read_buffer + HEADER_SLOP).max(LEAST_HEADER_BUFFER));
+            .max_buf_size(max_buffer);
         builder
             .http2()
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(read_buffer + HEADER_SLOP).unwrap_or(u32::MAX));
-        if !h2c {
-            // Has no effect on connections that may be upgraded.
-            builder = builder.http1_only();
-        }
         Self {
             surface,
             builder,
+            http1,
             h2c,
         }
     }
@@ -94,10 +104,10 @@ impl AsyncServe<HttpService> for ServeHttp {
             remote,
             peer: None,
         };
-        let (builder, h2c) = (self.builder.clone(), self.h2c);
+        let (builder, http1, h2c) = (self.builder.clone(), self.http1.clone(), self.h2c);
         async move {
-            let upgrade = h2c.then(|| Upgrade {
-                builder: builder.clone(),
+            let upgrade = Some(Upgrade {
+                builder: h2c.then(|| builder.clone()),
                 drain: drain.clone(),
             });
             let opened = Opened::default();
@@ -118,7 +128,7 @@ impl AsyncServe<HttpService> for ServeHttp {
                 )
                 .await
             } else {
-                let connection = builder.serve_connection(connection, answer);
+                let connection = http1.serve_connection(connection, answer).with_upgrades();
                 drive(
                     connection,
                     |connection| connection.graceful_shutdown(),
@@ -126,6 +136,7 @@ impl AsyncServe<HttpService> for ServeHttp {
                     &drain,
                 )
                 .await
+                .map_err(Into::into)
             };
             if let Err(error) = outcome {
                 tell(&*error);
@@ -254,10 +265,11 @@ struct Answering {
     running: Option<Running>,
 }
 
-/// What it takes to go on with HTTP/2 on the same connection.
+/// What it takes to go on with another protocol on the same connection.
 #[derive(Clone)]
 struct Upgrade {
-    builder: auto::Builder<TokioExecutor>,
+    /// How HTTP/2 is spoken; none where h2c is off.
+    builder: Option<auto::Builder<TokioExecutor>>,
     drain: DrainSignal,
 }
 
@@ -274,21 +286,25 @@ impl hyper::service::Service<http::Request<Incoming>> for Answer {
         let mut request = request.map(outrigger_svc::Body::from);
         if let Some(upgrade) = &self.upgrade
             && request.version() == Version::HTTP_11
-            && h2c::is_asked(&request)
+            && request.headers().contains_key(UPGRADE)
         {
-            let frame = h2c::as_headers_frame(&request);
-            let answer = Self {
-                upgrade: None,
-                ..self.clone()
-            };
-            tokio::spawn(
-                upgrade.drain.track(
-                    upgrade
-                        .clone()
-                        .go_on(hyper::upgrade::on(&mut request), frame, answer),
-                ),
-            );
-            return Either::Right(future::ready(Ok(h2c::switching())));
+            if let Some(builder) = &upgrade.builder
+                && h2c::is_asked(&request)
+            {
+                let frame = h2c::as_headers_frame(&request);
+                let answer = Self {
+                    upgrade: None,
+                    ..self.clone()
+                };
+                let upgraded = hyper::upgrade::on(&mut request);
+                let (builder, drain) = (builder.clone().http2_only(), upgrade.drain.clone());
+                let work = go_on(builder, drain.clone(), upgraded, frame, answer);
+                tokio::spawn(drain.track(work));
+                return Either::Right(future::ready(Ok(h2c::switching())));
+            }
+            if websocket::is_asked(&request) {
+                Switch::offer(&mut request, &upgrade.drain);
+            }
         }
         request.extensions_mut().insert(self.context.clone());
         // Stacks of this crate are always ready: back pressure is the connection's own.
@@ -316,30 +332,31 @@ impl Future for Answering {
     }
 }
 
-// === impl Upgrade ===
-
-impl Upgrade {
-    /// Serves HTTP/2 on the connection once the `101` is written; `frame` is the first request.
-    async fn go_on(self, upgraded: hyper::upgrade::OnUpgrade, frame: Bytes, answer: Answer) {
-        let opened = answer.opened.clone();
-        opened.set_http2();
-        let outcome = match upgraded.await {
-            Ok(upgraded) => {
-                let replayed = TokioIo::new(Replayed::new(TokioIo::new(upgraded), frame));
-                let builder = self.builder.http2_only();
-                let connection = builder.serve_connection(replayed, answer);
-                drive(
-                    connection,
-                    |connection| connection.graceful_shutdown(),
-                    &opened,
-                    &self.drain,
-                )
-                .await
-            }
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = outcome {
-            tracing::debug!(target: HTTP, "an upgraded connection ended: {error}");
+/// Serves HTTP/2 on a connection once the `101` is written; `frame` is the first request.
+async fn go_on(
+    builder: auto::Builder<TokioExecutor>,
+    drain: DrainSignal,
+    upgraded: hyper::upgrade::OnUpgrade,
+    frame: Bytes,
+    answer: Answer,
+) {
+    let opened = answer.opened.clone();
+    opened.set_http2();
+    let outcome = match upgraded.await {
+        Ok(upgraded) => {
+            let replayed = TokioIo::new(Replayed::new(TokioIo::new(upgraded), frame));
+            let connection = builder.serve_connection(replayed, answer);
+            drive(
+                connection,
+                |connection| connection.graceful_shutdown(),
+                &opened,
+                &drain,
+            )
+            .await
         }
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(target: HTTP, "an upgraded connection ended: {error}");
     }
 }

@@ -32,7 +32,11 @@ impl World {
         callee: impl FnOnce(DaprdBuilder) -> DaprdBuilder,
     ) -> Result<Self> {
         let sentry = Sentry::start().await?;
-        let builder = Daprd::builder("callee")?.app("http", app_port).mtls(&sentry);
+        // The callee finds nobody but itself, for which any address will do.
+        let builder = Daprd::builder("callee")?
+            .app("http", app_port)
+            .mtls(&sentry)
+            .configuration(&resolving_to(1))?;
         let callee = callee(builder).start().await?;
         let link = FaultProxy::start(callee.internal_port).await?;
         let builder = Daprd::builder("caller")?

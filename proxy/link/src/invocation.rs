@@ -28,6 +28,9 @@ pub struct Invocation {
     pub body: Body,
     /// Whether the length of the body is unknown, so that it must be neither buffered nor sent again.
     pub streaming: bool,
+    /// Whether the client wants to leave HTTP for WebSocket. If the answer is 101, both bodies are the bytes
+    /// of the connection from there on; until then the body of the call has none.
+    pub upgrade: bool,
 }
 
 /// An [`Invocation`] without its body, of which calls are made that all say the same.
@@ -40,6 +43,7 @@ pub struct InvocationHead {
     type_url: Text,
     metadata: Metadata,
     streaming: bool,
+    upgrade: bool,
 }
 
 /// Verb and query that accompany a call which came or leaves by HTTP.
@@ -96,6 +100,14 @@ impl Invocation {
         }
     }
 
+    /// Makes a call that wants to leave HTTP an ordinary one without a body, for an app that cannot follow it.
+    pub fn stay_in_http(&mut self) {
+        if std::mem::take(&mut self.upgrade) {
+            self.body = Body::empty();
+            self.streaming = false;
+        }
+    }
+
     /// Whether an HTTP caller asked for server-sent events: the exact key `Accept` with `text/event-stream`
     /// as its first value, in any case.
     ///
@@ -123,6 +135,7 @@ impl InvocationHead {
             metadata,
             body,
             streaming,
+            upgrade,
         } = call;
         let head = Self {
             version,
@@ -132,6 +145,7 @@ impl InvocationHead {
             type_url,
             metadata,
             streaming,
+            upgrade,
         };
         (head, body)
     }
@@ -147,6 +161,7 @@ impl InvocationHead {
             type_url,
             metadata,
             streaming,
+            upgrade,
         } = self;
         Invocation {
             version,
@@ -157,6 +172,7 @@ impl InvocationHead {
             metadata,
             body,
             streaming,
+            upgrade,
         }
     }
 
@@ -247,6 +263,9 @@ impl fmt::Display for Verb {
 // === impl ReplyStatus ===
 
 impl ReplyStatus {
+    /// The status of an app that leaves HTTP.
+    pub const SWITCHING_PROTOCOLS: i32 = 101;
+
     /// A status that is a number only.
     #[must_use]
     pub fn new(code: i32) -> Self {
@@ -254,6 +273,12 @@ impl ReplyStatus {
             code,
             ..Self::default()
         }
+    }
+
+    /// Whether an app leaves HTTP.
+    #[must_use]
+    pub const fn is_switching(&self) -> bool {
+        self.code == Self::SWITCHING_PROTOCOLS
     }
 
     /// Whether an HTTP app answered.

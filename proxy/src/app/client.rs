@@ -103,6 +103,29 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Whether connections speak HTTP/1.1.
+    pub(crate) const fn speaks_http1(&self) -> bool {
+        matches!(self.transport, Transport::Http1(_))
+    }
+
+    /// Sends a request for WebSocket on a connection of its own. An answer of 101 takes it out of HTTP.
+    ///
+    /// # Errors
+    /// [`SendError`] if no connection could be opened or it failed.
+    pub(crate) async fn send_upgrade(
+        &self,
+        mut request: http::Request<Body>,
+    ) -> Result<http::Response<AnswerBody>, SendError> {
+        let Transport::Http1(pool) = &self.transport else {
+            return self.send(request).await;
+        };
+        request.headers_mut().insert(HOST, self.host.clone());
+        crate::websocket::ask(request.headers_mut());
+        Ok(pool.send_alone(request).await?.map(AnswerBody::Http1))
+    }
+}
+
 fn absolute(host: &HeaderValue, target: Option<PathAndQuery>) -> Uri {
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(Scheme::HTTP);

@@ -15,7 +15,7 @@ pub(crate) struct Gate {
 }
 
 /// A place among the calls in flight, given back when dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Slot(Option<OwnedSemaphorePermit>);
 
 // === impl Gate ===

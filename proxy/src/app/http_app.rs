@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use outrigger_link::{CallError, Invocation, Metadata, Reply, ReplyStatus, Text};
 use outrigger_svc::{Body, Held};
@@ -20,6 +20,7 @@ use super::gate::{Gate, Slot};
 use super::handlers::through;
 use super::request::{Prepared, set_token};
 use super::send_error::{RequestError, SendError};
+use super::websocket;
 use crate::components::Handlers;
 
 /// One worker's way to an app that speaks HTTP.
@@ -69,11 +70,20 @@ impl HttpApp {
         }
     }
 
+    /// Whether the app speaks HTTP/1.1, which connections can leave.
+    pub(crate) fn speaks_http1(&self) -> bool {
+        self.client.speaks_http1()
+    }
+
     /// Calls the app.
     ///
     /// # Errors
     /// If the app is unhealthy, the call cannot be carried by HTTP or no answer came.
-    pub(crate) async fn invoke(&self, call: Invocation, trace: &TraceContext) -> Result<Reply, CallError> {
+    pub(crate) async fn invoke(
+        &self,
+        mut call: Invocation,
+        trace: &TraceContext,
+    ) -> Result<Reply, CallError> {
         let Shared {
             base,
             gate,
@@ -82,6 +92,8 @@ impl HttpApp {
             handlers,
         } = &*self.shared;
         let slot = gate.enter().await?;
+        // What a call that leaves HTTP has for a body is none of its request.
+        let upgrade = call.upgrade.then(|| std::mem::take(&mut call.body));
         let prepared = Prepared::new(base, call, trace, &[]).await?;
         let Prepared {
             mut request,
@@ -91,7 +103,13 @@ impl HttpApp {
         set_token(request.headers_mut(), api_token.as_ref());
         let method = request.method().clone();
         let began = Instant::now();
-        let outcome = through(handlers, request, |request| self.client.send(request)).await;
+        let outcome = match &upgrade {
+            None => through(handlers, request, |request| self.client.send(request)).await,
+            Some(_) => {
+                let send = |request| self.client.send_upgrade(request);
+                Box::pin(through(handlers, request, send)).await
+            }
+        };
         let (status, received) = match &outcome {
             Ok(response) => (response.status().as_u16(), content_length(response.headers())),
             Err(_) => (500, 0),
@@ -100,8 +118,14 @@ impl HttpApp {
         metrics
             .http_client()
             .record(method.as_str(), &path, status, 0, received, began.elapsed());
+        let outcome = match (outcome, upgrade) {
+            (Ok(response), Some(body)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Box::pin(websocket::leave(response, body, slot)).await
+            }
+            (outcome, _) => outcome.map(|response| reply(response, slot)),
+        };
         match outcome {
-            Ok(response) => Ok(reply(response, slot)),
+            Ok(reply) => Ok(reply),
             Err(source) => {
                 let url = Prepared::url(base, &path, &query);
                 Err(CallError::text(RequestError { method, url, source }.to_string()))

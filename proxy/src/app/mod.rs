@@ -26,6 +26,7 @@ pub(crate) mod testing;
 mod tls;
 mod url;
 mod wait;
+mod websocket;
 
 use std::fmt;
 use std::sync::Arc;
@@ -173,10 +174,17 @@ impl AppChannel {
     ///
     /// # Errors
     /// If there is no answer of the app: the text is part of what the caller's client sees.
-    pub(crate) async fn invoke(&self, call: Invocation, trace: &TraceContext) -> Result<Reply, CallError> {
+    pub(crate) async fn invoke(
+        &self,
+        mut call: Invocation,
+        trace: &TraceContext,
+    ) -> Result<Reply, CallError> {
         if call.version != V1 {
             let text = format!("Unsupported spec version: {}", call.version);
             return Err(Status::new(code::UNIMPLEMENTED, text).into());
+        }
+        if call.upgrade && !self.speaks_http1() {
+            call.stay_in_http();
         }
         match &self.0.transport {
             Transport::Http(app) => app.invoke(call, trace).await,
@@ -188,6 +196,11 @@ impl AppChannel {
     #[must_use]
     pub(crate) fn is_http(&self) -> bool {
         matches!(self.0.transport, Transport::Http(_))
+    }
+
+    /// Whether the app's connections can leave HTTP.
+    fn speaks_http1(&self) -> bool {
+        matches!(&self.0.transport, Transport::Http(app) if app.speaks_http1())
     }
 
     /// The app as one that speaks gRPC, if it does.

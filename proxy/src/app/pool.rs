@@ -152,6 +152,21 @@ impl Pool {
         }
     }
 
+    /// Sends a request on a new connection, which nobody else will use.
+    ///
+    /// # Errors
+    /// [`SendError`] if it could not be opened or failed.
+    pub(crate) async fn send_alone(
+        &self,
+        request: http::Request<Body>,
+    ) -> Result<http::Response<PooledBody>, SendError> {
+        let connections = Arc::clone(&self.0.shared.connections);
+        let permit = connections.acquire_owned().await.map_err(|_| SendError::Closed)?;
+        let mut sender = self.connect(permit).await?;
+        let response = sender.send_request(request).await.map_err(SendError::Transport)?;
+        Ok(response.map(PooledBody::alone))
+    }
+
     fn lane_of(shared: Arc<Shared>) -> Self {
         let idle = Mutex::default();
         let lane = Arc::new(Lane { shared, idle });
@@ -205,7 +220,7 @@ impl Pool {
             .await
             .map_err(SendError::Transport)?;
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(target: "dapr.runtime.channels", "a connection to the app ended: {error}");
             }
             drop(permit);
@@ -338,6 +353,16 @@ impl PooledBody {
         };
         body.give_back_at_end();
         body
+    }
+
+    /// A body whose connection serves no other request.
+    fn alone(inner: Incoming) -> Self {
+        let has_length = inner.size_hint().exact().is_some();
+        Self {
+            inner,
+            checkout: None,
+            has_length,
+        }
     }
 
     fn give_back_at_end(&mut self) {

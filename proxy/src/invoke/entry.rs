@@ -15,10 +15,11 @@ use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::TraceContext;
 
 use super::guarded::Unsuccessful;
-use super::outcome::{Asked, OutcomeError, response};
+use super::outcome::{Asked, response};
 use super::target::APP_ID_HEADER;
 use super::{Invoker, Target};
 use crate::http_api::Call;
+use crate::websocket::Switch;
 
 /// The HTTP entry: what arrives at `/v1.0/invoke/`, and every request that no route takes.
 #[derive(Clone, Debug)]
@@ -66,7 +67,12 @@ impl Entry {
             span.set_attribute("rpc.service", "ServiceInvocation");
             span.set_attribute("net.peer.name", target.id.as_ref());
         });
-        let invocation = invocation(&target, &head, body);
+        let mut invocation = invocation(&target, &head, body);
+        let promised = Switch::take(&mut head.extensions).map(|switch| {
+            let (body, promised) = switch.promise();
+            (invocation.body, invocation.streaming, invocation.upgrade) = (body, true, true);
+            promised
+        });
         let asked = Asked {
             version: head.version,
             is_streaming: invocation.streaming,
@@ -90,15 +96,20 @@ impl Entry {
                 }
             }
         };
-        let reply = reply.map_err(|error| failed(error.to_string(), is_denied(&error)))?;
+        let mut reply = reply.map_err(|error| failed(error.to_string(), is_denied(&error)))?;
+        if let Some(promised) = promised
+            && reply.status.is_switching()
+        {
+            let body = std::mem::take(&mut reply.body);
+            let answer = response(reply, asked, trace).await;
+            return Ok(promised.keep(answer.map_err(|error| error.of(failed))?, body));
+        }
         let is_failure = reply.status.is_http() && !(200..400).contains(&reply.status.code);
         if is_failure && !asked.is_streaming {
             self.metrics.error_code("ERR_DIRECT_INVOKE", "service-invocation");
         }
-        response(reply, asked, trace).await.map_err(|error| match error {
-            OutcomeError::Body(error) => failed(error.to_string(), false),
-            OutcomeError::Api(error) => error,
-        })
+        let answer = response(reply, asked, trace).await;
+        answer.map_err(|error| error.of(failed))
     }
 }
 

@@ -79,7 +79,12 @@ impl Invoker {
             self.attempt(id, call, repeat, trace)
         };
         let (mut reply, pending) = policy.begin(attempt).await?;
-        reply.body = attempted(reply.body, pending, Kind::Http);
+        if reply.status.is_switching() {
+            // A conversation is no part of the attempt that opened it.
+            pending.succeed();
+        } else {
+            reply.body = attempted(reply.body, pending, Kind::Http);
+        }
         Ok(reply)
     }
 
@@ -90,9 +95,11 @@ impl Invoker {
         repeat: Repeat,
         trace: &TraceContext,
     ) -> Result<Reply, Unsuccessful> {
+        let is_upgrade = call.upgrade;
         let reply = self.invoke(id, call, trace).await;
         let mut reply = reply.map_err(|error| Unsuccessful::NoReply(error, repeat))?;
-        if !reply.status.is_http() || (200..400).contains(&reply.status.code) {
+        let is_opened = reply.status.is_switching() && is_upgrade;
+        if is_opened || !reply.status.is_http() || (200..400).contains(&reply.status.code) {
             return Ok(reply);
         }
         if repeat == Repeat::Possible {

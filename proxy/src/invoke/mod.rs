@@ -175,8 +175,12 @@ impl Invoker {
         };
         // What is not the way to another sidecar is boxed, so that it does not make every call's future larger.
         match target {
-            TargetId::Url(url) => Box::pin(shared.external.call_url(url, call, trace)).await,
+            TargetId::Url(url) => {
+                call.stay_in_http();
+                Box::pin(shared.external.call_url(url, call, trace)).await
+            }
             TargetId::App { app_id, .. } if shared.external.has_endpoint(app_id) => {
+                call.stay_in_http();
                 Box::pin(shared.external.call_endpoint(app_id, call, trace)).await
             }
             TargetId::App { app_id, namespace } => {

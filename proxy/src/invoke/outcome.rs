@@ -90,6 +90,18 @@ pub(super) enum OutcomeError {
     Api(Error),
 }
 
+// === impl OutcomeError ===
+
+impl OutcomeError {
+    /// The error of the API; `failed` makes that of a call from its cause and from whether it was denied.
+    pub(super) fn of(self, failed: impl FnOnce(String, bool) -> Error) -> Error {
+        match self {
+            Self::Body(error) => failed(error.to_string(), false),
+            Self::Api(error) => error,
+        }
+    }
+}
+
 /// A gRPC app's answer: its code becomes an HTTP status, and anything but success its own body.
 fn grpc_response(reply: Reply, mut headers: HeaderMap, asked: Asked) -> Result<Response, OutcomeError> {
     let status = code::http_from_grpc(reply.status.code);

@@ -116,7 +116,7 @@ async fn serve(mut connection: Connection) -> Result<()> {
 /// Sends a body of `length` bytes in chunks and returns its digest. No two chunks are alike.
 pub(super) async fn send_body(writer: &mut (impl AsyncWrite + Unpin), length: u64) -> Result<String> {
     let mut digest = Digest::new();
-    let mut chunk: Vec<u8> = (0..CHUNK).map(|index| (index * index >> 7) as u8).collect();
+    let mut chunk: Vec<u8> = (0..CHUNK).map(|index| ((index * index) >> 7) as u8).collect();
     let mut sent = 0;
     while sent < length {
         let len = usize::try_from(length - sent)?.min(CHUNK);

@@ -61,14 +61,18 @@ impl Link {
         checkout: Checkout,
     ) -> Result<Reply, Attempt> {
         let max = self.settings.max_message_size;
-        let mut data = next_data(&mut body)
-            .await
-            .transpose()
-            .map_err(|error| unreadable(&error))?;
+        let (rpc, data) = if call.upgrade {
+            // The client has nothing to say before it has the answer.
+            (Rpc::Upgrade, None)
+        } else {
+            (Rpc::Stream, next_data(&mut body).await)
+        };
+        let mut data = data.transpose().map_err(|error| unreadable(&error))?;
         let piece = data
             .as_mut()
             .map(|data| data.split_to(data.len().min(piece_size(max))));
         let rest = data.unwrap_or_default();
+        let sent = u64::from(piece.is_some());
         let is_last = rest.is_empty() && body.is_end_stream();
         let first = Outgoing {
             head: {
@@ -83,10 +87,10 @@ impl Link {
             payload: piece.unwrap_or_default(),
             is_last,
         };
-        let (send, recv) = self.client.clone().call(Rpc::Stream, trace, first).await?;
+        let (send, recv) = self.client.clone().call(rpc, trace, first).await?;
         let mut sending: Option<BoxFuture<'static, _>> = None;
         if !is_last {
-            sending = Some(Box::pin(send_rest(send, body, rest, max)));
+            sending = Some(Box::pin(send_rest(send, body, rest, sent, max)));
         }
 
         let mut waiting = Waiting::new(recv, max);
@@ -177,9 +181,14 @@ impl Waiting {
 
 /// Sends what the first message did not hold. Ends early without an error if the peer has ended the stream:
 /// the reason is found by the receiver.
-async fn send_rest(mut send: SendHalf, mut body: Body, mut rest: Bytes, max: usize) -> Result<(), CallError> {
+async fn send_rest(
+    mut send: SendHalf,
+    mut body: Body,
+    mut rest: Bytes,
+    mut seq: u64,
+    max: usize,
+) -> Result<(), CallError> {
     let limit = piece_size(max);
-    let mut seq = 1;
     loop {
         while !rest.is_empty() {
             if poll_fn(|cx| send.poll_ready(cx)).await.is_err() {

@@ -127,6 +127,10 @@ impl Peers {
         trace: Option<&TraceContext>,
     ) -> Result<Reply, CallError> {
         let body = std::mem::take(&mut call.body);
+        if call.upgrade {
+            let body = ReplayBody::once(body);
+            return self.attempt(&mut route, call, &body, trace).await;
+        }
         let policy = match retries {
             Retries::BuiltIn if !call.streaming => &BUILT_IN_RETRIES,
             Retries::Paused(policy) if !call.streaming => policy,
@@ -280,6 +284,11 @@ impl Peers {
                 continue;
             }
             return match attempt.error {
+                CallError::Status(status) if call.upgrade && is_unknown_method(&status) => {
+                    let app_id = &peer.app_id;
+                    let text = format!("the sidecar of app '{app_id}' does not support WebSocket");
+                    Err(CallError::text(text))
+                }
                 CallError::Status(status) if status.code == code::UNIMPLEMENTED => {
                     self.call_unary(peer, call, body, trace).await
                 }
@@ -356,6 +365,12 @@ const fn is_retriable(code: i32) -> bool {
 fn recovered(pauses: &Pauses) {
     let attempts = pauses.taken() + 1;
     tracing::info!(target: RUNTIME, "Recovered processing operation {RETRIES} after {attempts} attempts");
+}
+
+/// Whether a peer does not know the method that it was asked for. The reference takes unknown methods for
+/// those of apps, and then misses the name of the app.
+fn is_unknown_method(status: &Status) -> bool {
+    matches!(status.code, code::UNIMPLEMENTED | code::UNKNOWN)
 }
 
 /// A link, and the count of the call on it.

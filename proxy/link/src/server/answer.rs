@@ -24,10 +24,15 @@ impl<C: Callee> Shared<C> {
         let max = self.settings.max_message_size;
         let limit = if events { EVENT } else { piece_size(max) };
 
-        let first = tokio::select! {
-            biased;
-            data = next_data(&mut body) => data,
-            _ = poll_fn(|cx| responder.poll_reset(cx)) => return,
+        let first = if reply.status.is_switching() {
+            // Either end may be the first to speak, so the client must know at once.
+            None
+        } else {
+            tokio::select! {
+                biased;
+                data = next_data(&mut body) => data,
+                _ = poll_fn(|cx| responder.poll_reset(cx)) => return,
+            }
         };
         let mut data = match first.transpose() {
             Ok(data) => data,
@@ -51,7 +56,7 @@ impl<C: Callee> Shared<C> {
         }
         drop(reply);
 
-        let mut seq = 1;
+        let mut seq = u64::from(piece.is_some());
         let mut rest = data.unwrap_or_default();
         loop {
             while !rest.is_empty() {

@@ -19,7 +19,7 @@ const NO_RESPONSE: &str = "error invoking app channel: no response received from
 impl<C: Callee> Shared<C> {
     pub(super) async fn call(self: Arc<Self>, call: Call, mut responder: Responder, body: RecvHalf) {
         let _running = Running::count(&self.running);
-        let rpc = call.rpc;
+        let is_unary = call.rpc == Rpc::Unary;
         let answer = tokio::select! {
             biased;
             answer = self.answer(call, body) => answer,
@@ -27,10 +27,8 @@ impl<C: Callee> Shared<C> {
         };
         match answer {
             Err(status) => responder.refuse(&status),
-            Ok(Answer { reply, events }) if rpc == Rpc::Stream => {
-                self.send_stream(reply, events, responder).await;
-            }
-            Ok(Answer { reply, .. }) => self.send_unary(reply, responder).await,
+            Ok(Answer { reply, .. }) if is_unary => self.send_unary(reply, responder).await,
+            Ok(Answer { reply, events }) => self.send_stream(reply, events, responder).await,
         }
     }
 
@@ -47,6 +45,11 @@ impl<C: Callee> Shared<C> {
         let call = match call.rpc {
             Rpc::Stream => read_stream(messages).await?,
             Rpc::Unary => read_unary(messages).await?,
+            Rpc::Upgrade => Invocation {
+                streaming: true,
+                upgrade: true,
+                ..read_stream(messages).await?
+            },
         };
         let events = call.wants_events();
         let reply = self.callee.invoke(scope, call).await?;

@@ -5,6 +5,7 @@ mod failures;
 mod peers;
 mod raw;
 mod tls;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;

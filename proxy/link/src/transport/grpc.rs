@@ -26,12 +26,13 @@ impl Rpc {
         match self {
             Self::Stream => "/dapr.proto.internals.v1.ServiceInvocation/CallLocalStream",
             Self::Unary => "/dapr.proto.internals.v1.ServiceInvocation/CallLocal",
+            Self::Upgrade => "/outrigger.internals.v1.ServiceInvocation/CallUpgraded",
         }
     }
 
     /// The hot method of a path, if it is one.
     pub(crate) fn of_path(path: &[u8]) -> Option<Self> {
-        [Self::Stream, Self::Unary]
+        [Self::Stream, Self::Unary, Self::Upgrade]
             .into_iter()
             .find(|rpc| rpc.path().as_bytes() == path)
     }

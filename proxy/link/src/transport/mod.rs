@@ -33,6 +33,8 @@ pub(crate) enum Rpc {
     Stream,
     /// `CallLocal`.
     Unary,
+    /// `CallLocalStream` for a call that leaves HTTP. Only sidecars of this kind know it.
+    Upgrade,
 }
 
 /// A handle of a client connection.

@@ -96,11 +96,12 @@ impl Encoder {
         self.begin(out);
         put_integer(out, INDEXED, METHOD_POST);
         put_integer(out, INDEXED, SCHEME_HTTP);
-        let path = match rpc {
-            Rpc::Stream => Sticky::StreamPath,
-            Rpc::Unary => Sticky::UnaryPath,
-        };
-        self.sticky(out, path, PATH, "", rpc.path().as_bytes());
+        let path = rpc.path().as_bytes();
+        match rpc {
+            Rpc::Stream => self.sticky(out, Sticky::StreamPath, PATH, "", path),
+            Rpc::Unary => self.sticky(out, Sticky::UnaryPath, PATH, "", path),
+            Rpc::Upgrade => put_field(out, PLAIN, PATH, "", path),
+        }
         if authority.len() <= MAX_AUTHORITY {
             self.sticky(out, Sticky::Authority, AUTHORITY, "", authority.as_bytes());
         } else {
