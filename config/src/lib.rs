@@ -22,6 +22,7 @@ mod metrics;
 pub mod resources;
 pub mod sentry;
 pub mod version;
+pub mod watch;
 
 pub use env::Env;
 pub use flags::{FlagError, Parsed};

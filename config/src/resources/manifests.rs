@@ -37,12 +37,26 @@ pub struct LoadError {
     source: io::Error,
 }
 
+/// Folders that cannot be read again while the sidecar runs.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read resource directories: {0}")]
+pub struct ReadError(String);
+
 /// One entry of a folder.
 #[derive(Clone, Debug)]
 pub(super) enum Entry {
-    NotYaml { name: PathBuf },
-    Unreadable { path: PathBuf, cause: String },
-    File { path: PathBuf, documents: Vec<Document> },
+    NotYaml {
+        name: PathBuf,
+    },
+    Unreadable {
+        path: PathBuf,
+        cause: String,
+        gone: bool,
+    },
+    File {
+        path: PathBuf,
+        documents: Vec<Document>,
+    },
 }
 
 /// One document that is not blank.
@@ -81,6 +95,29 @@ impl Manifests {
         Ok(Self { entries })
     }
 
+    /// Reads all files again, while they may be changing: one that goes away meanwhile is left out.
+    ///
+    /// # Errors
+    /// A folder that cannot be listed, or a file that is there and cannot be read.
+    pub fn read_again(files: &impl Files, directories: &[PathBuf]) -> Result<Self, ReadError> {
+        let mut manifests = Self::read(files, directories).map_err(|error| ReadError(error.to_string()))?;
+        let unreadable = |entry: &Entry| match entry {
+            Entry::Unreadable {
+                cause, gone: false, ..
+            } => Some(cause.clone()),
+            _ => None,
+        };
+        match manifests.entries.iter().find_map(unreadable) {
+            Some(cause) => Err(ReadError(cause)),
+            None => {
+                manifests
+                    .entries
+                    .retain(|entry| !matches!(entry, Entry::Unreadable { .. }));
+                Ok(manifests)
+            }
+        }
+    }
+
     /// Takes out the resources of one kind, with the warnings that come with it.
     #[must_use]
     pub fn select<R: Resource>(&self) -> Loaded<R> {
@@ -95,7 +132,7 @@ impl Manifests {
                     R::KIND,
                     name.display()
                 )),
-                Entry::Unreadable { path, cause } => loaded.warnings.push(format!(
+                Entry::Unreadable { path, cause, .. } => loaded.warnings.push(format!(
                     "daprd load {} error when opening file {}: {cause}",
                     R::KIND,
                     path.display()
@@ -128,7 +165,8 @@ impl Entry {
             },
             Err(error) => {
                 let cause = format!("open {}: {}", path.display(), system_text(&error));
-                Self::Unreadable { path, cause }
+                let gone = error.kind() == io::ErrorKind::NotFound;
+                Self::Unreadable { path, cause, gone }
             }
         }
     }
@@ -252,11 +290,13 @@ pub(super) mod tests {
         }
 
         fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
-            self.0
-                .get(file)
-                .cloned()
-                .filter(|bytes| bytes != b"unreadable")
-                .ok_or_else(|| io::Error::from_raw_os_error(2))
+            let missing = || io::Error::from_raw_os_error(2);
+            let bytes = self.0.get(file).ok_or_else(missing)?;
+            match bytes.as_slice() {
+                b"unreadable" => Err(missing()),
+                b"forbidden" => Err(io::Error::from_raw_os_error(13)),
+                bytes => Ok(bytes.to_vec()),
+            }
         }
     }
 
@@ -364,6 +404,25 @@ pub(super) mod tests {
                 "daprd load Component error when opening file r/a.yaml: open r/a.yaml: no such file or directory"
             ]
         );
+    }
+
+    #[test]
+    fn what_goes_away_while_it_is_read_again_is_left_out_and_what_is_refused_is_an_error() {
+        let folder = [PathBuf::from("r")];
+        let good = format!("{HEAD}metadata: {{name: good}}\n");
+        let files = Memory::new(&[("r/a.yaml", "unreadable"), ("r/b.yaml", &good)]);
+        let loaded = Manifests::read_again(&files, &folder)
+            .unwrap()
+            .select::<Component>();
+        assert_eq!(names(&loaded), ["good"]);
+        assert_eq!(loaded.warnings, [""; 0]);
+        let files = Memory::new(&[("r/a.yaml", "forbidden"), ("r/b.yaml", &good)]);
+        let error = Manifests::read_again(&files, &folder).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to read resource directories: open r/a.yaml: permission denied"
+        );
+        assert!(Manifests::read_again(&files, &["nowhere".into()]).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! [`Manifests`] reads a set of folders once; [`Manifests::select`] takes one kind out of it with the
 //! warnings that kind gives rise to; [`Filter`] keeps what this app may load. Secrets stay references.
 
+mod changes;
 mod component;
 mod filter;
 mod http_endpoint;
@@ -21,10 +22,11 @@ mod workflow_access_policy;
 use outrigger_kit::json::DecodeError;
 use serde_json::Value;
 
+pub use changes::Changes;
 pub use component::{Category, Component, IncorrectType};
 pub use filter::{Duplicates, Filter};
 pub use http_endpoint::{ClientTls, HttpEndpoint};
-pub use manifests::{LoadError, Loaded, Manifests};
+pub use manifests::{LoadError, Loaded, Manifests, ReadError};
 pub use mcp_server::{
     HookWorkflow, HttpAuth, HttpTransport, McpCatalog, McpHook, McpMiddleware, McpOwner, McpServer,
     McpServerError, OAuth2, SpiffeJwt, Stdio, Transport,

@@ -125,7 +125,7 @@ impl Resiliency {
                     ));
                     continue;
                 }
-                Entry::Unreadable { path, cause } => {
+                Entry::Unreadable { path, cause, .. } => {
                     loaded.errors.push(format!(
                         "Could not read resiliency file {}: {cause}",
                         path.display()

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use outrigger_config::sentry::CaConfigurationError;
+use outrigger_config::watch::WatchError;
 use outrigger_identity::key::KeyError;
 use outrigger_identity::spiffe::SpiffeIdError;
 use outrigger_identity::svid::SvidError;
@@ -10,7 +11,6 @@ use outrigger_kit::quote::go_quote;
 
 use crate::ca::CaError;
 use crate::validator::KeySourceError;
-use crate::watch::WatchError;
 
 /// Why sentry does not start, or ends by itself; log as fatal and exit with 1.
 #[derive(Debug, thiserror::Error)]

@@ -31,12 +31,11 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod validator;
-mod watch;
 
 pub use ca::{BundleError, CaError, ChainError, StoreError};
 pub use error::{ConfigurationCause, Error, OwnCertificateError};
 pub use jwt::JwtError;
+pub use outrigger_config::watch::WatchError;
 pub use outrigger_identity::jose::JwkSetError;
 pub use sentry::{Addresses, Handle, Sentry, run};
 pub use validator::KeySourceError;
-pub use watch::WatchError;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
+use outrigger_config::watch::DirectoryWatcher;
 use outrigger_telemetry::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,6 @@ use crate::ca::{Authority, AuthoritySettings};
 use crate::error::Error;
 use crate::oidc_server::OidcCertificate;
 use crate::own::OwnIdentity;
-use crate::watch::DirectoryWatcher;
 
 /// How long to wait for further changes: files are replaced one after another.
 const BATCH: Duration = Duration::from_secs(2);
@@ -61,7 +61,7 @@ impl Reloader {
             paths.jwks.clone(),
         ];
         files.extend_from_slice(further_files);
-        let watcher = DirectoryWatcher::new(files.iter().map(PathBuf::as_path))?;
+        let watcher = DirectoryWatcher::of_files(files.iter().map(PathBuf::as_path))?;
         Ok(Self {
             settings,
             watcher,

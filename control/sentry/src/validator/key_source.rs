@@ -17,6 +17,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use outrigger_config::watch::{DirectoryWatcher, WatchError};
 use outrigger_identity::pem;
 use outrigger_kit::duration;
 use rustls::crypto::CryptoProvider;
@@ -24,7 +25,6 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Target;
-use crate::watch::{DirectoryWatcher, WatchError};
 use outrigger_identity::jose::{JwkSet, JwkSetError};
 
 /// Log scope of the validator.
@@ -156,7 +156,7 @@ impl KeySource {
     async fn keep_fresh(&self, health: Target) -> Result<(), KeySourceError> {
         // The watch starts first, so that no change falls between loading and watching.
         let watcher = match &self.origin {
-            Origin::File(path) => Some(DirectoryWatcher::new([path.as_path()])?),
+            Origin::File(path) => Some(DirectoryWatcher::of_files([path.as_path()])?),
             _ => None,
         };
         let mut pause = self.load().await?;
