@@ -1,0 +1,3 @@
+//! Ports beside the APIs.
+
+mod profiling;
