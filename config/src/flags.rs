@@ -191,6 +191,30 @@ impl<'a> FlagSet<'a> {
         usage
     }
 
+    /// Every option, those that the usage leaves out included: one line each, sorted by name.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut table = String::new();
+        for (name, flag) in &self.flags {
+            let kind = match flag.target.type_word() {
+                "" => " bool",
+                word => word,
+            };
+            let default = match flag.shown_default.as_str() {
+                "" => String::new(),
+                shown => format!(" = {shown}"),
+            };
+            let note = match flag.deprecated {
+                Some(hint) => format!(" [deprecated: {hint}]"),
+                None if flag.hidden => " [hidden]".to_owned(),
+                None => String::new(),
+            };
+            writeln!(table, "--{name}{kind}{default}{note}\n    {}", flag.help)
+                .expect("writing to a string cannot fail");
+        }
+        table
+    }
+
     fn declare(
         &mut self,
         name: &'static str,

@@ -26,6 +26,7 @@ const fn rule(level: u8, room: &'static str, may_use: &'static [&'static str]) -
 const RULES: &[Rule] = &[
     rule(0, "base/svc", &[]),
     rule(0, "base/kit", &[]),
+    rule(0, "base/profile", &[]),
     rule(0, "api", &[]),
     rule(1, "base/error", &["api", "base/kit"]),
     rule(1, "base/telemetry", &["base/kit", "base/svc"]),

@@ -26,6 +26,14 @@ const TABLES: &[Table] = &[
         path: "base/telemetry/golden/metrics.txt",
         render: outrigger_telemetry::metrics::golden::table,
     },
+    Table {
+        path: "config/golden/daprd-flags.txt",
+        render: outrigger_config::daprd::Flags::table,
+    },
+    Table {
+        path: "config/golden/sentry-flags.txt",
+        render: outrigger_config::sentry::Flags::table,
+    },
 ];
 
 /// Writes or checks all golden files.

@@ -185,6 +185,15 @@ impl Flags {
         check_max_series(flags.metrics_max_series)?;
         Ok(Parsed { flags, notices })
     }
+
+    /// Every option with its type and default, for the golden file.
+    #[must_use]
+    pub fn table() -> String {
+        let (mut flags, mut sizes) = (Self::default(), Sizes::default());
+        let mut set = FlagSet::new("daprd");
+        flags.declare(&mut sizes, &mut set);
+        set.table()
+    }
 }
 
 // === impl Sizes ===
@@ -305,6 +314,15 @@ mod tests {
         assert_eq!(
             text(&["--actors-disseminate-timeout", "-1m30s"]),
             "Failed to parse flags: invalid value for 'actors-disseminate-timeout' option: must be positive, got -1m30s"
+        );
+    }
+
+    #[test]
+    fn the_golden_file_shows_the_options() {
+        assert_eq!(
+            Flags::table(),
+            include_str!("../../golden/daprd-flags.txt"),
+            "run `cargo xtask golden` and look at the change"
         );
     }
 

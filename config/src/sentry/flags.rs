@@ -110,6 +110,15 @@ impl Flags {
         Ok(Parsed { flags, notices })
     }
 
+    /// Every option with its type and default, for the golden file.
+    #[must_use]
+    pub fn table() -> String {
+        let mut flags = Self::default();
+        let mut set = FlagSet::new("sentry");
+        flags.declare(&mut set);
+        set.table()
+    }
+
     #[rustfmt::skip]
     fn declare<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.text("mode", &mut self.mode, "where the authority runs: standalone or kubernetes");
@@ -155,6 +164,15 @@ impl Flags {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_golden_file_shows_the_options() {
+        assert_eq!(
+            Flags::table(),
+            include_str!("../../golden/sentry-flags.txt"),
+            "run `cargo xtask golden` and look at the change"
+        );
+    }
 
     #[test]
     fn every_option_of_the_sheet_is_known() {
