@@ -13,14 +13,17 @@
 mod suite {
     mod access;
     mod check;
+    mod health;
     mod identity;
     mod invoke;
     mod middleware;
     mod observe;
     mod process;
     mod readme;
+    mod reload;
     mod resilience;
     mod sdk;
     mod streams;
+    mod surface;
     mod world;
 }

@@ -78,18 +78,27 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
     control.block_on(live(&settings, &host, &workers, signals))
 }
 
-/// Runs, and runs again after each SIGHUP, until something ends it.
+/// Runs, and runs again after each SIGHUP and each change of a resource that wants one, until something ends it.
 async fn live(settings: &Settings, host: &Host, workers: &Arc<Workers>, mut signals: Signals) -> ExitCode {
     let catalogue = outrigger_components::catalogue();
     loop {
         let stop = Stop::new();
         let mut run = std::pin::pin!(outrigger_proxy::run(settings, host, workers, &stop, &catalogue));
-        let mut told = false;
+        let (mut told, mut heard) = (false, false);
         let outcome = loop {
             let request = tokio::select! {
                 outcome = run.as_mut() => break outcome,
                 request = signals.next() => request,
+                // A run that asks to be restarted is told of as one that a signal restarts.
+                cause = stop.requested(), if !heard => match cause {
+                    StopCause::Restart => Request::Restart,
+                    _ => {
+                        heard = true;
+                        continue;
+                    }
+                },
             };
+            heard = true;
             match request {
                 Request::Stop(name) if told => {
                     tracing::info!(target: SIGNALS, "Received signal '{name}' during shutdown; exiting immediately");

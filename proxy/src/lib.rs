@@ -34,6 +34,7 @@ mod metadata;
 mod opening;
 mod passthrough;
 mod pipeline;
+mod profiling;
 mod runtime;
 mod serve;
 mod sidecar;

@@ -36,6 +36,8 @@ struct Progress {
     is_http2: AtomicBool,
     /// Requests of HTTP/2 that are being answered.
     running: AtomicUsize,
+    /// Requests of HTTP/2 that there have ever been.
+    begun: AtomicUsize,
 }
 
 /// Counts a request until it is dropped.
@@ -60,6 +62,8 @@ pub(crate) struct Watched<T> {
 
 /// Time until the first request must have been read.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Looks at an idle connection until it is given up.
+const IDLE_STEPS: u32 = 12;
 /// Time that an HTTP/2 client has to hear that the connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Time that a client has to finish sending when everything has been said to it.
@@ -93,7 +97,20 @@ impl Opened {
     /// Counts a request of HTTP/2.
     pub(crate) fn run(&self) -> Running {
         self.0.running.fetch_add(1, Ordering::Relaxed);
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
         Running(self.clone())
+    }
+
+    /// Resolves once no request of HTTP/2 has run for so long, within a twelfth of that time.
+    pub(crate) async fn idle(&self, limit: Duration) {
+        let (mut quiet, mut seen) = (0, 0);
+        while quiet < IDLE_STEPS {
+            tokio::time::sleep(limit / IDLE_STEPS).await;
+            let begun = self.0.begun.load(Ordering::Relaxed);
+            let is_quiet = begun == seen && self.0.running.load(Ordering::Relaxed) == 0;
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+            seen = begun;
+        }
     }
 
     /// Resolves when it is known whether the client stays silent: with `false` when the first request is there, with
@@ -298,6 +315,23 @@ mod tests {
         assert!(futures_util::poll!(settled.as_mut()).is_pending());
         opened.set();
         assert!(!settled.await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_when_nothing_has_run_for_the_whole_time() {
+        let limit = Duration::from_secs(180);
+        let opened = Opened::http2();
+        let running = opened.run();
+        assert!(tokio::time::timeout(limit * 2, opened.idle(limit)).await.is_err());
+        drop(running);
+        let begun = tokio::time::Instant::now();
+        let end = async {
+            tokio::time::sleep(limit / 2).await;
+            drop(opened.run());
+        };
+        tokio::join!(opened.idle(limit), end);
+        let waited = begun.elapsed();
+        assert!(limit * 3 / 2 <= waited && waited <= limit * 2, "{waited:?}");
     }
 
     #[tokio::test(start_paused = true)]

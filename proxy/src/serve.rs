@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{self, Either, Ready};
-use http::Version;
-use http::header::UPGRADE;
+use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::{HeaderValue, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -36,6 +36,7 @@ pub(crate) struct ServeHttp {
     /// Serves connections where h2c is off.
     http1: http1::Builder,
     h2c: bool,
+    head_limit: usize,
 }
 
 /// How the public gRPC port speaks: HTTP/2 with prior knowledge.
@@ -48,18 +49,24 @@ const HTTP: &str = "dapr.runtime.http";
 /// Windows of an API connection: enough for a body in flight, not more than a client may make us hold.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Time without a call after which a gRPC client is asked to connect anew.
+const IDLE: Duration = Duration::from_secs(180);
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 /// Headers beyond the configured limit that are still read before the request is refused.
 const HEADER_SLOP: usize = 4096;
 /// The least that the HTTP/1 parser can be told to hold.
 const LEAST_HEADER_BUFFER: usize = 8192;
+/// The parser holds so many times the limit, so that a head that is too long is refused in words and not by the parser.
+const HEADER_ROOM: usize = 8;
+const TOO_LARGE: &str = "431 Request Header Fields Too Large";
 
 // === impl ServeHttp ===
 
 impl ServeHttp {
     /// `read_buffer` is the limit of request line and headers in bytes, to which 4096 are added.
     pub(crate) fn new(surface: Surface, read_buffer: usize, h2c: bool) -> Self {
-        let max_buffer = (read_buffer + HEADER_SLOP).max(LEAST_HEADER_BUFFER);
+        let head_limit = read_buffer.saturating_add(HEADER_SLOP);
+        let max_buffer = head_limit.saturating_mul(HEADER_ROOM).max(LEAST_HEADER_BUFFER);
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -81,12 +88,13 @@ impl ServeHttp {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(u32::try_from(read_buffer + HEADER_SLOP).unwrap_or(u32::MAX));
+            .max_header_list_size(u32::try_from(head_limit).unwrap_or(u32::MAX));
         Self {
             surface,
             builder,
             http1,
             h2c,
+            head_limit,
         }
     }
 }
@@ -105,6 +113,7 @@ impl AsyncServe<HttpService> for ServeHttp {
             peer: None,
         };
         let (builder, http1, h2c) = (self.builder.clone(), self.http1.clone(), self.h2c);
+        let head_limit = self.head_limit;
         async move {
             let upgrade = Some(Upgrade {
                 builder: h2c.then(|| builder.clone()),
@@ -116,6 +125,7 @@ impl AsyncServe<HttpService> for ServeHttp {
                 context,
                 upgrade,
                 opened: opened.clone(),
+                head_limit,
             };
             let connection = TokioIo::new(Watched::new(connection, opened.clone(), drain.clone()));
             let outcome = if h2c {
@@ -124,7 +134,7 @@ impl AsyncServe<HttpService> for ServeHttp {
                     connection,
                     |connection| connection.graceful_shutdown(),
                     &opened,
-                    &drain,
+                    drain.stopping(),
                 )
                 .await
             } else {
@@ -133,7 +143,7 @@ impl AsyncServe<HttpService> for ServeHttp {
                     connection,
                     |connection| connection.graceful_shutdown(),
                     &opened,
-                    &drain,
+                    drain.stopping(),
                 )
                 .await
                 .map_err(Into::into)
@@ -145,18 +155,18 @@ impl AsyncServe<HttpService> for ServeHttp {
     }
 }
 
-/// Serves a connection to its end, which the client, its silence or the stop of the program brings about.
+/// Serves a connection to its end, which the client, its silence or `ending` brings about.
 async fn drive<C, E>(
     connection: C,
     graceful_shutdown: impl FnOnce(Pin<&mut C>),
     opened: &Opened,
-    drain: &DrainSignal,
+    ending: impl Future<Output = ()>,
 ) -> Result<(), E>
 where
     C: Future<Output = Result<(), E>>,
 {
     let mut connection = std::pin::pin!(connection);
-    let mut stopping = std::pin::pin!(drain.stopping());
+    let mut ending = std::pin::pin!(ending);
     let mut settled = std::pin::pin!(opened.settled());
     let mut is_settled = false;
     // The connection comes first and what is rarely ready last: all of it is asked whenever the connection wakes.
@@ -164,7 +174,7 @@ where
         tokio::select! {
             biased;
             outcome = connection.as_mut() => return outcome,
-            () = stopping.as_mut() => break,
+            () = ending.as_mut() => break,
             is_silent = settled.as_mut(), if !is_settled => {
                 if is_silent {
                     return Ok(());
@@ -234,13 +244,20 @@ impl AsyncServe<HttpService> for ServeGrpc {
                 context,
                 upgrade: None,
                 opened: opened.clone(),
+                head_limit: usize::MAX,
             };
             let connection = builder.serve_connection(TokioIo::new(connection), answer);
+            let ending = async {
+                tokio::select! {
+                    () = drain.stopping() => {}
+                    () = opened.idle(IDLE) => {}
+                }
+            };
             let outcome = drive(
                 connection,
                 |connection| connection.graceful_shutdown(),
                 &opened,
-                &drain,
+                ending,
             )
             .await;
             if let Err(error) = outcome {
@@ -257,6 +274,8 @@ struct Answer {
     context: CallContext,
     upgrade: Option<Upgrade>,
     opened: Opened,
+    /// Most bytes of the head of an HTTP/1 request.
+    head_limit: usize,
 }
 
 /// Waits for the answer to a request, which counts until the answer has been sent.
@@ -283,6 +302,9 @@ impl hyper::service::Service<http::Request<Incoming>> for Answer {
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         self.opened.set();
         let running = (request.version() == Version::HTTP_2).then(|| self.opened.run());
+        if running.is_none() && head_length(&request) > self.head_limit {
+            return Either::Right(future::ready(Ok(too_large())));
+        }
         let mut request = request.map(outrigger_svc::Body::from);
         if let Some(upgrade) = &self.upgrade
             && request.version() == Version::HTTP_11
@@ -318,6 +340,34 @@ impl hyper::service::Service<http::Request<Incoming>> for Answer {
     }
 }
 
+/// Bytes of request line and headers as HTTP/1 writes them.
+fn head_length<B>(request: &http::Request<B>) -> usize {
+    const LINE: usize = "  HTTP/1.1\r\n\r\n".len();
+    const FIELD: usize = ": \r\n".len();
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let fields = request.headers().iter();
+    let fields: usize = fields
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD)
+        .sum();
+    LINE + request.method().as_str().len() + target + fields
+}
+
+/// The answer to a head that is too long, after which the connection ends.
+fn too_large() -> Response {
+    let mut response = Response::new(TOO_LARGE.into());
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 // === impl Answering ===
 
 impl Future for Answering {
@@ -350,7 +400,7 @@ async fn go_on(
                 connection,
                 |connection| connection.graceful_shutdown(),
                 &opened,
-                &drain,
+                drain.stopping(),
             )
             .await
         }

@@ -15,6 +15,8 @@ pub enum StopCause {
     Api,
     /// The shutdown API, which wants no graceful end.
     Forced,
+    /// The run itself, which cannot go on.
+    Failure,
 }
 
 /// Carries the wish to stop to every part of one run. Cheap to clone; the first cause stays.

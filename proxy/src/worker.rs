@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use outrigger_link::worker;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
 /// The worker threads of a sidecar. They end when this value is dropped and their tasks are done.
@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 pub struct Workers {
     inboxes: Vec<mpsc::UnboundedSender<Job>>,
     threads: Vec<thread::JoinHandle<()>>,
+    handles: Vec<Handle>,
 }
 
 /// Deals the items of one source out to the workers in turn.
@@ -38,10 +39,12 @@ impl Workers {
         let mut workers = Self {
             inboxes: Vec::new(),
             threads: Vec::new(),
+            handles: Vec::new(),
         };
         for index in 0..count.max(1) {
             let (inbox, jobs) = mpsc::unbounded_channel();
             let runtime = Builder::new_current_thread().enable_all().build()?;
+            workers.handles.push(runtime.handle().clone());
             let thread = thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || {
@@ -70,6 +73,11 @@ impl Workers {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.inboxes.is_empty()
+    }
+
+    /// The runtimes of the workers, to be looked at.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = &Handle> {
+        self.handles.iter()
     }
 
     /// Starts work on the worker with this index.

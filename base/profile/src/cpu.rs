@@ -6,17 +6,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::time::Instant;
 
 use pprof::{ProfilerGuard, ProfilerGuardBuilder};
 
 use crate::{Call, Frame, Profile, ProfileBuilder};
 
 /// A sampling that runs until it is finished or dropped.
-pub struct CpuSampling {
-    guard: ProfilerGuard<'static>,
-    begun: Instant,
-}
+pub struct CpuSampling(ProfilerGuard<'static>);
 
 /// Why no sampling begins or none was kept.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +46,7 @@ impl CpuSampling {
             .blocklist(&blocked)
             .build();
         match guard {
-            Ok(guard) => Ok(Self {
-                guard,
-                begun: Instant::now(),
-            }),
+            Ok(guard) => Ok(Self(guard)),
             Err(pprof::Error::Running) => Err(CpuError::InUse),
             Err(error) => Err(CpuError::System(error.to_string())),
         }
@@ -64,12 +57,11 @@ impl CpuSampling {
     /// # Errors
     /// If the samples were lost.
     pub fn finish(self) -> Result<Profile, CpuError> {
-        let duration = self.begun.elapsed();
-        let report = self.guard.report().build_unresolved();
-        drop(self.guard);
+        let report = self.0.report().build_unresolved();
+        drop(self.0);
         let report = report.map_err(|error| CpuError::System(error.to_string()))?;
         let mut builder = ProfileBuilder::new(&[("samples", "count"), ("cpu", "nanoseconds")]).sampled(
-            duration,
+            report.timing.duration,
             "cpu",
             "nanoseconds",
             PERIOD,
@@ -95,9 +87,7 @@ impl CpuSampling {
 
 impl fmt::Debug for CpuSampling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CpuSampling")
-            .field("begun", &self.begun)
-            .finish_non_exhaustive()
+        f.debug_struct("CpuSampling").finish_non_exhaustive()
     }
 }
 
@@ -165,14 +155,15 @@ fn add_mappings(builder: &mut ProfileBuilder) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 
     #[inline(never)]
-    fn work_hard(until: Instant) -> u64 {
+    fn work_hard(duration: Duration) -> u64 {
         let mut number = 1_u64;
-        while Instant::now() < until {
+        let begun = SystemTime::now();
+        while begun.elapsed().is_ok_and(|elapsed| elapsed < duration) {
             for step in 0..10_000 {
                 number = std::hint::black_box(number.wrapping_mul(31).wrapping_add(step));
             }
@@ -184,7 +175,7 @@ mod tests {
     fn a_busy_function_is_found_and_only_one_sampling_runs() {
         let sampling = CpuSampling::start().unwrap();
         assert!(matches!(CpuSampling::start(), Err(CpuError::InUse)));
-        work_hard(Instant::now() + Duration::from_millis(700));
+        work_hard(Duration::from_millis(700));
         let profile = sampling.finish().unwrap();
         let names: Vec<_> = profile
             .function

@@ -161,6 +161,11 @@ impl HttpApp {
         outcome.map_err(|source| self.failed(&format!("/{path}"), source).to_string())
     }
 
+    /// The whole URL of a path, for messages.
+    pub(crate) fn url(&self, path: &str) -> String {
+        Prepared::url(&self.shared.base, path, "")
+    }
+
     /// Sends a `GET` past the gate and the user's handlers.
     ///
     /// # Errors
@@ -177,7 +182,7 @@ impl HttpApp {
     fn failed(&self, path: &str, source: SendError) -> RequestError {
         RequestError {
             method: Method::GET,
-            url: Prepared::url(&self.shared.base, path, ""),
+            url: self.url(path),
             source,
         }
     }

@@ -315,7 +315,7 @@ impl Probe for HttpProbe {
             let outcome = outcome.unwrap_or_else(|_| {
                 Err(ProbeFailure::Network(format!(
                     "Get \"{}\": context deadline exceeded",
-                    self.path
+                    self.app.url(&self.path)
                 )))
             });
             let status = outcome.as_ref().copied().unwrap_or(500);

@@ -87,7 +87,6 @@ struct Books {
 /// Scope of what happens to single components.
 const PROCESSOR: &str = "dapr.runtime.processor.loops.root";
 const RUNTIME: &str = "dapr.runtime";
-#[allow(dead_code, reason = "told when resources are reloaded")]
 const RELOAD: &str = "dapr.runtime.hotreload.reconciler";
 /// How much longer than its time a component gets to say itself that the time is over.
 const LAST_WORDS: Duration = Duration::from_millis(250);
@@ -167,7 +166,6 @@ impl Components {
     ///
     /// # Errors
     /// Those of [`add`](Self::add).
-    #[allow(dead_code, reason = "called when resources are reloaded")]
     pub(crate) async fn update(&self, mut component: Component) -> Result<(), ComponentError> {
         let log_name = component.log_name();
         let resolved = self.resolve(&mut component).await;
@@ -201,7 +199,6 @@ impl Components {
     }
 
     /// A component is no longer wanted: it is closed, if it is there.
-    #[allow(dead_code, reason = "called when resources are reloaded")]
     pub(crate) async fn delete(&self, name: &str) {
         {
             let mut books = self.books();

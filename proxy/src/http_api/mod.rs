@@ -23,7 +23,7 @@ mod measure;
 mod middleware;
 mod observe;
 mod open;
-mod query;
+pub(crate) mod query;
 mod reply;
 mod rescue;
 mod router;

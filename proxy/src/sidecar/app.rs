@@ -13,6 +13,8 @@ use crate::metadata::{AppConnection, AppHealthSettings};
 pub(super) async fn wait(settings: &Settings, servers: &Servers, over: &CancellationToken) {
     let app = &settings.app;
     let Some(channel) = &servers.runtime.app else {
+        // Nobody is there to be unhealthy.
+        servers.app_status.send_replace(AppStatus::Healthy);
         return;
     };
     let tls = matches!(app.protocol, AppProtocol::Https | AppProtocol::Grpcs);
@@ -77,8 +79,12 @@ async fn ask(settings: &Settings, channel: &crate::app::AppChannel) {
         );
         return;
     }
-    if let Err(error) = load_app_config(channel, settings.app_id.as_ref()).await {
-        tracing::warn!(target: RUNTIME, "failed to read from http://{}/dapr/config: {error}", settings.app.channel_address);
+    match load_app_config(channel, settings.app_id.as_ref()).await {
+        Ok(_) if channel.is_http() => tracing::info!(target: RUNTIME, "Application configuration loaded"),
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(target: RUNTIME, "failed to read from http://{}/dapr/config: {error}", settings.app.channel_address)
+        }
     }
 }
 

@@ -12,6 +12,8 @@
 
 mod app;
 mod observe;
+mod ports;
+mod reload;
 mod resiliency;
 mod resolution;
 mod resources;
@@ -19,6 +21,7 @@ mod security;
 mod servers;
 mod shutdown;
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
@@ -35,6 +38,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::observe::Observers;
+use self::reload::HotReload;
 use self::servers::Servers;
 use crate::access::AccessError;
 use crate::health::Health;
@@ -78,6 +82,9 @@ pub enum RunError {
     /// Resources cannot be read, or contradict each other.
     #[error("failed to load components: {0}")]
     Components(String),
+    /// Resources that were read again cannot be used.
+    #[error("{0}")]
+    Resources(String),
     /// A server has no socket.
     #[error("{0}")]
     Listen(String),
@@ -121,6 +128,7 @@ pub async fn run(
     let features: Vec<&str> = configuration.features.names().collect();
     tracing::info!(target: RUNTIME, "Enabled features: {}", features.join(" "));
     let metadata = metadata(settings, &features);
+    let reload = HotReload::begin(settings, &configuration, &health)?;
     let mut observers = Observers::start(settings, &configuration, &health).await?;
     identity.count(&observers.metrics);
     introduce(settings);
@@ -145,9 +153,11 @@ pub async fn run(
             return Ok(cause);
         }
     };
-    let cause = live(settings, &health, stop, &over, &servers, started).await;
+    let outcome = live(settings, &health, stop, &over, &servers, reload, started).await;
+    // A run that fails ends as gracefully as one that is told to, but at once.
+    let cause = *outcome.as_ref().unwrap_or(&StopCause::Failure);
     shutdown::finish(settings, cause, servers, observers).await?;
-    Ok(cause)
+    outcome
 }
 
 fn introduce(settings: &Settings) {
@@ -158,15 +168,17 @@ fn introduce(settings: &Settings) {
     tracing::info!(target: RUNTIME, "app id: {}", settings.app_id);
 }
 
-/// From ready servers to the wish to stop: the app is waited for, then watched until all is over.
+/// From ready servers to the wish to stop: the app is waited for, then watched until all is over, and resources are
+/// followed.
 async fn live(
     settings: &Settings,
     health: &Health,
     stop: &Stop,
     over: &CancellationToken,
     servers: &Servers,
+    reload: Option<HotReload>,
     started: Instant,
-) -> StopCause {
+) -> Result<StopCause, RunError> {
     let running = health.target("runtime");
     let app = async {
         app::wait(settings, servers, over).await;
@@ -176,11 +188,21 @@ async fn live(
             started.elapsed().as_millis()
         );
         running.ready();
-        std::future::pending::<()>().await;
+        std::future::pending::<Infallible>().await
+    };
+    let reload = async {
+        match reload {
+            Some(reload) => {
+                let installed = servers.installed.clone();
+                reload.run(settings, installed, &servers.components, stop).await
+            }
+            None => std::future::pending().await,
+        }
     };
     tokio::select! {
-        () = app => StopCause::Signal,
-        cause = stop.requested() => cause,
+        never = app => match never {},
+        error = reload => Err(error),
+        cause = stop.requested() => Ok(cause),
     }
 }
 

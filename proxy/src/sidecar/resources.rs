@@ -3,16 +3,24 @@
 use outrigger_config::daprd::Settings;
 use outrigger_config::env::ProcessEnv;
 use outrigger_config::resources::{
-    Component, Disk, Filter, HttpEndpoint, Loaded, Manifests, Resource, resolve_env_refs,
+    Component, Disk, Filter, HttpEndpoint, Manifests, Resource, resolve_env_refs,
 };
 
+use super::reload::Installed;
 use super::{RUNTIME, RunError};
 use crate::app::AppNetwork;
 use crate::components::Components;
 use crate::invoke::{EndpointSettings, Endpoints};
 use crate::metadata::{MetadataStore, Named};
 
-const LOADER: &str = "dapr.runtime.loader.disk";
+/// What the resource folders gave a run.
+#[derive(Debug)]
+pub(super) struct Resources {
+    /// Servers outside, by name.
+    pub(super) endpoints: Endpoints,
+    /// What was read, for comparison when it is read again.
+    pub(super) installed: Installed,
+}
 
 /// Loads components, then HTTPEndpoints; what is loaded shows in the metadata.
 pub(super) async fn load(
@@ -20,7 +28,7 @@ pub(super) async fn load(
     components: &Components,
     network: &AppNetwork,
     metadata: &MetadataStore,
-) -> Result<Endpoints, RunError> {
+) -> Result<Resources, RunError> {
     let manifests = Manifests::read(&Disk, &settings.resource_paths)
         .map_err(|error| RunError::Components(error.to_string()))?;
     tracing::info!(target: RUNTIME, "Loading components…");
@@ -44,19 +52,23 @@ pub(super) async fn load(
     let endpoints =
         Endpoints::new(&endpoints, network).map_err(|error| RunError::Components(error.to_string()))?;
     tracing::info!(target: RUNTIME, "All outstanding http endpoints processed");
-    Ok(endpoints)
+    Ok(Resources {
+        endpoints,
+        installed: Installed::at_start(&manifests, &filter(settings)),
+    })
 }
 
 /// The resources of one kind that are meant for this app.
 fn selected<R: Resource>(settings: &Settings, manifests: &Manifests) -> Result<Vec<R>, RunError> {
-    let Loaded { resources, warnings } = manifests.select::<R>();
-    for warning in warnings {
-        tracing::warn!(target: LOADER, "{warning}");
-    }
-    let filter = Filter::new(settings.app_id.as_ref(), &settings.namespace);
-    filter
-        .keep(resources)
+    let loaded = manifests.select::<R>();
+    loaded.log();
+    filter(settings)
+        .keep(loaded.resources)
         .map_err(|error| RunError::Components(error.to_string()))
+}
+
+fn filter(settings: &Settings) -> Filter<'_> {
+    Filter::new(settings.app_id.as_ref(), &settings.namespace)
 }
 
 fn endpoints(settings: &Settings, manifests: &Manifests) -> Result<Vec<EndpointSettings>, RunError> {

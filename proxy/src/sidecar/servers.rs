@@ -1,26 +1,22 @@
 //! The servers of a run, opened in the specified order.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use outrigger_component::Catalogue;
 use outrigger_config::configuration::{self, Configuration};
-use outrigger_config::daprd;
 use outrigger_config::daprd::Settings;
-use outrigger_config::env::{self, Env, ProcessEnv};
-use outrigger_identity::{Identity, tls};
-use outrigger_kit::boolean::is_truthy;
+use outrigger_identity::tls;
 use outrigger_link::{LinkSettings, PeerSettings, Peers, TcpConnect};
 use outrigger_resolver::{DnsLookup, Resolver};
-use outrigger_svc::{BoxConnection, CallContext, Drain, DrainSignal, Surface};
-use tokio::io::BufReader;
+use outrigger_svc::Drain;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::app::AppParts;
 use super::observe::Observers;
+use super::ports::{self, ServeInternal};
+use super::reload::Installed;
 use super::resolution::{self, Resolution};
 use super::security::Security;
 use super::{RUNTIME, RunError, resiliency, resources};
@@ -32,11 +28,8 @@ use crate::health::{Health, Target};
 use crate::host::Host;
 use crate::http_api::{AllowedOrigins, ApiLogging, ApiRule, ApiRules, Port, Router};
 use crate::invoke::{InvokerParts, Readiness};
-use crate::listen::{AsyncServe, Listeners};
 use crate::metadata::MetadataStore;
-use crate::pipeline::{self, InternalServer};
 use crate::runtime::{Routers, Runtime, WorkerParts};
-use crate::serve::{ServeGrpc, ServeHttp};
 use crate::stop::Stop;
 use crate::worker::Workers;
 
@@ -45,6 +38,8 @@ use crate::worker::Workers;
 pub(crate) struct Servers {
     pub(super) runtime: Arc<Runtime>,
     pub(super) http: Drain,
+    /// Addresses of the HTTP servers, for the log.
+    pub(super) http_addresses: Vec<SocketAddr>,
     pub(super) grpc: Drain,
     pub(super) internal: Drain,
     pub(super) targets: Targets,
@@ -52,6 +47,7 @@ pub(crate) struct Servers {
     pub(super) components: Components,
     pub(super) dialer: Dialer,
     pub(super) app_status: watch::Sender<AppStatus>,
+    pub(super) installed: Installed,
     workers: Arc<Workers>,
     parts: Arc<[WorkerParts]>,
 }
@@ -62,23 +58,6 @@ pub(super) struct Targets {
     pub(super) grpc: Target,
     pub(super) internal: Target,
 }
-
-/// Serves links of other sidecars, in mTLS if the sidecar has an identity.
-#[derive(Clone)]
-struct ServeInternal {
-    settings: Arc<LinkSettings>,
-    identity: Option<Identity>,
-}
-
-/// Bytes that are read at once below TLS, which by itself reads a small piece at a time.
-const READ_BUFFER: usize = 32 << 10;
-
-const HTTP: &str = "dapr.runtime.http";
-const GRPC: &str = "dapr.runtime.grpc.api";
-const INTERNAL: &str = "dapr.runtime.grpc.internal";
-/// Time that another sidecar may take for its handshake.
-const HANDSHAKE: Duration = Duration::from_secs(20);
-const CARDINALITY: &str = "The default value for 'spec.metric.http.increasedCardinality' will change to 'false' in Dapr 1.15 or later";
 
 /// Opens everything, outbound health included. Only the app is still to be waited for.
 #[expect(
@@ -103,7 +82,7 @@ pub(super) async fn start(
         grpc: health.target("grpc-api-server"),
         internal: health.target("grpc-internal-server"),
     };
-    let internal = hold_internal_port(settings, host).await?;
+    let internal = ports::hold_internal_port(settings, host).await?;
     let internal_port = internal.addresses().first().map_or(0, SocketAddr::port);
     let lookup = DnsLookup::from_system().map_err(RunError::AppChannel)?;
     let pipelines = Pipelines::default();
@@ -133,7 +112,7 @@ pub(super) async fn start(
         &network,
         metadata.clone(),
     );
-    let endpoints = resources::load(settings, &components, &network, &metadata).await?;
+    let resources = resources::load(settings, &components, &network, &metadata).await?;
     tracing::warn!(target: "dapr.runtime.scheduler.watchhosts", "No scheduler host addresses provided. Scheduler disabled");
     health.target("scheduler-watch-hosts").ready();
     let app = AppChannel::open(&settings.app, settings.grpc_message_limit(), &network)
@@ -166,7 +145,7 @@ pub(super) async fn start(
         internal_port,
         host_address,
         host_name: host.name.clone(),
-        endpoints,
+        endpoints: resources.endpoints,
         app_protocol: settings.app.protocol,
         external_gate: Gate::new(settings.app.max_concurrency),
         policies,
@@ -188,15 +167,17 @@ pub(super) async fn start(
     let parts: Arc<[WorkerParts]> = (0..workers.len()).map(|_| runtime.worker()).collect();
 
     let (http, grpc, internal_drain) = (Drain::new(), Drain::new(), Drain::new());
-    open_grpc(settings, &runtime, &parts, workers, &grpc.signal()).await?;
+    ports::open_grpc(settings, &runtime, &parts, workers, &grpc.signal()).await?;
     targets.grpc.ready();
-    open_http(settings, configuration, &runtime, &parts, workers, &http.signal()).await?;
+    let http_addresses =
+        ports::open_http(settings, configuration, &runtime, &parts, workers, &http.signal()).await?;
+    ports::open_profiling(settings, workers, &http.signal()).await?;
     tracing::info!(
         target: RUNTIME,
         "The request body size parameter is: {} bytes",
         settings.max_body_size
     );
-    open_internal(
+    ports::open_internal(
         internal,
         &runtime,
         &parts,
@@ -214,12 +195,14 @@ pub(super) async fn start(
         dialer: network.app_dialer(settings.app.protocol),
         runtime,
         http,
+        http_addresses,
         grpc,
         internal: internal_drain,
         targets,
         resolver: Some(resolver),
         components,
         app_status: watch::Sender::new(AppStatus::Unknown),
+        installed: resources.installed,
         workers: Arc::clone(workers),
         parts,
     })
@@ -334,193 +317,4 @@ fn grpc_rules(configuration: &Configuration) -> GrpcRules {
         }
     }
     GrpcRules::new(rules.allowed.iter().map(rule), rules.denied.iter().map(rule))
-}
-
-/// Binds the port that other sidecars will be told of; it is served much later.
-async fn hold_internal_port(settings: &Settings, host: &Host) -> Result<Listeners, RunError> {
-    let address = std::slice::from_ref(&settings.internal_grpc_listen_address);
-    let fixed = match settings.internal_grpc_port {
-        Some(port) => Some(port),
-        None => {
-            let folder = host.working_directory.to_string_lossy();
-            let port = daprd::stable_port(settings.app_id.as_ref(), &folder, host.user_id, &host.name);
-            Listeners::one_tcp("127.0.0.1", port)
-                .await
-                .is_ok()
-                .then_some(port)
-        }
-    };
-    let listeners = Listeners::tcp(address, fixed.unwrap_or(0)).await;
-    listeners.map_err(|error| RunError::Listen(format!("failed to start internal gRPC server: {error}")))
-}
-
-async fn open_grpc(
-    settings: &Settings,
-    runtime: &Arc<Runtime>,
-    parts: &Arc<[WorkerParts]>,
-    workers: &Arc<Workers>,
-    drain: &DrainSignal,
-) -> Result<(), RunError> {
-    let listeners = api_listeners(settings, settings.grpc_port, "grpc").await?;
-    for name in listeners.names() {
-        tracing::info!(target: GRPC, "gRPC server listening on {name}");
-    }
-    tell_grpc_middleware(runtime, GRPC);
-    let where_to = running_on(settings, settings.grpc_port);
-    let serve = ServeGrpc::new(settings.read_buffer_size);
-    listeners.accept(
-        workers,
-        drain,
-        |worker| pipeline::api_grpc(runtime, &parts[worker]),
-        serve,
-    );
-    tracing::info!(target: RUNTIME, "API gRPC server is running on {where_to}");
-    Ok(())
-}
-
-async fn open_http(
-    settings: &Settings,
-    configuration: &Configuration,
-    runtime: &Arc<Runtime>,
-    parts: &Arc<[WorkerParts]>,
-    workers: &Arc<Workers>,
-    drain: &DrainSignal,
-) -> Result<(), RunError> {
-    let listeners = api_listeners(settings, settings.http_port, "http").await?;
-    if configuration.metrics.increased_cardinality().is_none() {
-        tracing::warn!(target: HTTP, "{CARDINALITY}");
-    }
-    if let Some(limit) = settings.http_body_limit() {
-        tracing::info!(target: HTTP, "Enabled max body size HTTP middleware with size {limit} bytes");
-    }
-    if runtime.tracer.is_on() {
-        tracing::info!(target: HTTP, "Enabled tracing HTTP middleware");
-    }
-    if runtime.metrics.is_enabled() {
-        tracing::info!(target: HTTP, "Enabled metrics HTTP middleware");
-    }
-    for name in listeners.names() {
-        tracing::info!(target: HTTP, "HTTP server listening on {name}");
-    }
-    let h2c = !ProcessEnv
-        .get(env::DAPR_HTTP_DISABLE_H2C)
-        .is_some_and(|value| is_truthy(&value));
-    let serve = ServeHttp::new(Surface::Api, settings.read_buffer_size, h2c);
-    listeners.accept(
-        workers,
-        drain,
-        |worker| pipeline::api_http(runtime, &parts[worker]),
-        serve,
-    );
-    if let Some(port) = settings.public_port {
-        let address = std::slice::from_ref(&settings.public_listen_address);
-        let listeners = Listeners::tcp(address, port)
-            .await
-            .map_err(|error| RunError::Listen(error.to_string()))?;
-        for name in listeners.names() {
-            tracing::info!(target: HTTP, "HTTP server listening on {name}");
-        }
-        let serve = ServeHttp::new(Surface::Public, settings.read_buffer_size, false);
-        listeners.accept(workers, drain, |_| pipeline::public_http(runtime), serve);
-    }
-    tracing::info!(target: RUNTIME, "HTTP server is running on {}", running_on(settings, settings.http_port));
-    Ok(())
-}
-
-fn open_internal(
-    listeners: Listeners,
-    runtime: &Arc<Runtime>,
-    parts: &Arc<[WorkerParts]>,
-    workers: &Arc<Workers>,
-    drain: &DrainSignal,
-    serve: ServeInternal,
-) {
-    for name in listeners.names() {
-        tracing::info!(target: INTERNAL, "gRPC server listening on pre-bound {name}");
-    }
-    tell_grpc_middleware(runtime, INTERNAL);
-    let port = listeners.addresses().first().map_or(0, SocketAddr::port);
-    listeners.accept(
-        workers,
-        drain,
-        |worker| pipeline::internal(runtime, &parts[worker]),
-        serve,
-    );
-    tracing::info!(target: RUNTIME, "Internal gRPC server is running on :{port}");
-}
-
-async fn api_listeners(settings: &Settings, port: u16, name: &str) -> Result<Listeners, RunError> {
-    let listeners = match &settings.unix_domain_socket {
-        Some(folder) => {
-            let file = format!("dapr-{}-{name}.socket", settings.app_id);
-            Listeners::unix(&Path::new(folder).join(file))
-        }
-        None => Listeners::tcp(&settings.api_listen_addresses, port).await,
-    };
-    listeners.map_err(|error| RunError::Listen(error.to_string()))
-}
-
-fn running_on(settings: &Settings, port: u16) -> String {
-    match settings.unix_domain_socket {
-        Some(_) => "a Unix Domain Socket".to_owned(),
-        None => format!("port {port}"),
-    }
-}
-
-fn tell_grpc_middleware(runtime: &Runtime, scope: &'static str) {
-    if runtime.tracer.is_on() {
-        tracing::info!(target: "dapr", scope, "Enabled gRPC tracing middleware");
-    }
-    if runtime.metrics.is_enabled() {
-        tracing::info!(target: "dapr", scope, "Enabled gRPC metrics middleware");
-    }
-}
-
-// === impl ServeInternal ===
-
-impl AsyncServe<InternalServer> for ServeInternal {
-    fn serve(
-        &self,
-        server: InternalServer,
-        connection: BoxConnection,
-        remote: Option<SocketAddr>,
-        drain: DrainSignal,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let settings = Arc::clone(&self.settings);
-        let config = self.identity.as_ref().map(Identity::server_config);
-        async move {
-            let context = CallContext {
-                surface: Surface::Internal,
-                remote,
-                peer: None,
-            };
-            let Some(config) = config else {
-                return outrigger_link::serve(connection, settings, context, server, drain).await;
-            };
-            let connection = BufReader::with_capacity(READ_BUFFER, connection);
-            let accepted = tokio::select! {
-                accepted = tokio::time::timeout(HANDSHAKE, tls::accept(config, connection)) => accepted,
-                () = drain.stopping() => return,
-            };
-            let stream = match accepted {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    tracing::debug!(target: INTERNAL, "refused a connection: {error}");
-                    return;
-                }
-                Err(_) => {
-                    tracing::debug!(target: INTERNAL, "refused a connection: the handshake takes too long");
-                    return;
-                }
-            };
-            let session = stream.get_ref().1;
-            let Some(peer) = tls::peer_id(session) else { return };
-            tracing::debug!(target: INTERNAL, "Accepted a connection from {peer} over {}", tls::describe(session));
-            let context = CallContext {
-                peer: Some(peer.to_string().into()),
-                ..context
-            };
-            outrigger_link::serve(stream, settings, context, server, drain).await;
-        }
-    }
 }

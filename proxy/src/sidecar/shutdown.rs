@@ -36,6 +36,7 @@ pub(super) async fn finish(
             return Err(RunError::Forced);
         }
         StopCause::Api => tracing::info!(target: RUNTIME, "Shutdown requested via API"),
+        StopCause::Failure => {}
         StopCause::Signal | StopCause::Restart => block(settings, &servers).await,
     }
     stop_grpc(&servers).await;
@@ -91,6 +92,9 @@ async fn stop_grpc(servers: &Servers) {
 }
 
 async fn close(servers: Servers, observers: Observers) {
+    for address in &servers.http_addresses {
+        tracing::info!(target: "dapr.runtime.http", "Closing HTTP server {address}…");
+    }
     let http = async {
         servers.http.run(Some(HTTP_GRACE)).await;
     };

@@ -370,6 +370,15 @@ fn heads_that_are_too_long_are_refused() {
             reply.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"),
             "{reply}"
         );
+        assert!(
+            reply.contains("\r\nContent-Type: text/plain; charset=utf-8\r\n"),
+            "{reply}"
+        );
+        assert!(reply.contains("\r\nConnection: close\r\n"), "{reply}");
+        assert!(
+            reply.ends_with("\r\n\r\n431 Request Header Fields Too Large"),
+            "{reply}"
+        );
 
         let wide = Daprd::builder("wide")?
             .flag("read-buffer-size", "64Ki")

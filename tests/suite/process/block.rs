@@ -124,3 +124,20 @@ fn an_app_that_was_never_healthy_does_not_block() {
         Ok(())
     });
 }
+
+#[test]
+fn without_an_app_the_whole_time_is_waited() {
+    isolated!(async {
+        let mut daprd = Daprd::builder("a")?
+            .flag("dapr-block-shutdown-duration", "1s")
+            .start()
+            .await?;
+        assert_eq!(daprd.process.stop().await?.code(), Some(0));
+        let told = messages(&daprd.process);
+        assert!(
+            told.contains(&"Block shutdown period expired, entering shutdown...".to_owned()),
+            "{told:#?}"
+        );
+        Ok(())
+    });
+}
