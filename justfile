@@ -47,6 +47,12 @@ bench-pair *ARGS: dist
 fuzz target="all" seconds="60":
     ./fuzz/run.sh {{target}} {{seconds}}
 
+# 2 GiB each way through two sidecars with mTLS, as they ship: how long, and in how much memory.
+streams:
+    cargo build --locked --release -p outrigger
+    OUTRIGGER_BIN="${CARGO_TARGET_DIR:-target}/release/outrigger" TESTKIT_LONG=1 \
+        cargo test --locked --profile ci -p outrigger-tests streams::flat -- --nocapture
+
 # Licences, sources and banned crates; needs cargo-deny.
 deny:
     cargo deny check bans licenses sources

@@ -12,6 +12,7 @@
 
 mod suite {
     mod access;
+    mod broken;
     mod check;
     mod health;
     mod identity;

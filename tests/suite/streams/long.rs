@@ -18,15 +18,15 @@ const CHUNK: usize = 256 << 10;
 
 /// A connection that carries one long body after the other.
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) reader: BufReader<OwnedReadHalf>,
-    pub(super) writer: OwnedWriteHalf,
+pub(in crate::suite) struct Connection {
+    pub(in crate::suite) reader: BufReader<OwnedReadHalf>,
+    pub(in crate::suite) writer: OwnedWriteHalf,
 }
 
 /// An app that answers `POST /up` with the digest of what it got, and `GET /down/<length>` with so many bytes.
 #[derive(Debug)]
-pub(super) struct LongApp {
-    pub(super) port: u16,
+pub(in crate::suite) struct LongApp {
+    pub(in crate::suite) port: u16,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -36,7 +36,7 @@ struct Digest(Box<dyn Context>);
 // === impl Connection ===
 
 impl Connection {
-    pub(super) async fn open(port: u16) -> Result<Self> {
+    pub(in crate::suite) async fn open(port: u16) -> Result<Self> {
         Ok(Self::of(TcpStream::connect(("127.0.0.1", port)).await?))
     }
 
@@ -49,13 +49,13 @@ impl Connection {
     }
 
     /// Sends a head, whose lines are separated by line feeds.
-    pub(super) async fn send_head(&mut self, lines: &str) -> Result<()> {
+    pub(in crate::suite) async fn send_head(&mut self, lines: &str) -> Result<()> {
         let head = lines.replace('\n', "\r\n") + "\r\n\r\n";
         Ok(self.writer.write_all(head.as_bytes()).await?)
     }
 
     /// Receives a head: its lines, and whether a body in chunks follows.
-    pub(super) async fn head(&mut self) -> Result<Option<String>> {
+    pub(in crate::suite) async fn head(&mut self) -> Result<Option<String>> {
         let mut head = String::new();
         loop {
             let begin = head.len();
@@ -73,7 +73,7 @@ impl Connection {
 // === impl LongApp ===
 
 impl LongApp {
-    pub(super) async fn start() -> Result<Self> {
+    pub(in crate::suite) async fn start() -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let task = tokio::spawn(async move {
@@ -114,7 +114,10 @@ async fn serve(mut connection: Connection) -> Result<()> {
 }
 
 /// Sends a body of `length` bytes in chunks and returns its digest. No two chunks are alike.
-pub(super) async fn send_body(writer: &mut (impl AsyncWrite + Unpin), length: u64) -> Result<String> {
+pub(in crate::suite) async fn send_body(
+    writer: &mut (impl AsyncWrite + Unpin),
+    length: u64,
+) -> Result<String> {
     let mut digest = Digest::new();
     let mut chunk: Vec<u8> = (0..CHUNK).map(|index| ((index * index) >> 7) as u8).collect();
     let mut sent = 0;
@@ -137,7 +140,7 @@ pub(super) async fn send_body(writer: &mut (impl AsyncWrite + Unpin), length: u6
 }
 
 /// Receives a body in chunks and returns its length and its digest.
-pub(super) async fn receive_body<R>(reader: &mut BufReader<R>) -> Result<(u64, String)>
+pub(in crate::suite) async fn receive_body<R>(reader: &mut BufReader<R>) -> Result<(u64, String)>
 where
     R: AsyncRead + Unpin,
 {

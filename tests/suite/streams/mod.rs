@@ -1,5 +1,7 @@
 //! Bodies without end, between two sidecars with mTLS.
 
 mod flat;
-mod long;
+pub(super) mod long;
 mod websocket;
+
+pub(super) use self::flat::{download, upload};
