@@ -10,6 +10,13 @@
 //! resources and one or two look-ups in a map with them; it locks nothing and allocates nothing unless a policy
 //! applies. A [`Policy`] is the policies of one operation: it counts itself, runs attempts, and logs.
 //!
+//! An operation of a building block, under whatever applies to its component:
+//!
+//! ```ignore
+//! let policy = policies.component("store", ComponentKind::StateStore, Direction::Outbound);
+//! let entry = run(policy, |_attempt| store.get(key.clone())).await?;
+//! ```
+//!
 //! What an operation's failure means is told by the operation, through [`Failure`]: some failures carry a
 //! status code that policies may list, some are never worth another try.
 //!
@@ -32,7 +39,7 @@ pub use failure::{Class, Failure, PolicyError};
 pub use load::Loaded;
 pub use meter::Direction;
 pub use policies::{ComponentKind, Policies};
-pub use policy::{Pending, Policy};
+pub use policy::{Pending, Policy, run};
 
 /// The scope of all log lines here.
 const LOG: &str = "dapr.runtime";

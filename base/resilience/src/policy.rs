@@ -70,6 +70,24 @@ struct Recovered {
     attempts: u32,
 }
 
+/// Runs an operation under a policy, or once if there is none.
+///
+/// # Errors
+/// The failure of the last attempt.
+pub async fn run<T, E, O>(
+    policy: Option<Policy<'_>>,
+    mut operation: impl FnMut(u32) -> O,
+) -> Result<T, PolicyError<E>>
+where
+    E: Failure,
+    O: Future<Output = Result<T, E>>,
+{
+    match policy {
+        Some(policy) => policy.run(operation).await,
+        None => operation(1).await.map_err(PolicyError::Operation),
+    }
+}
+
 // === impl Policy ===
 
 impl<'a> Policy<'a> {

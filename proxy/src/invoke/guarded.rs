@@ -133,3 +133,31 @@ impl fmt::Display for Unsuccessful {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use outrigger_telemetry::metrics::Metrics;
+
+    use super::super::EndpointSettings;
+    use super::super::testing::invoker;
+
+    #[tokio::test]
+    async fn breakers_tell_targets_apart_as_specified() {
+        let endpoint = EndpointSettings {
+            name: "outside".to_owned(),
+            base_url: "http://127.0.0.1:1/base".to_owned(),
+            ..EndpointSettings::default()
+        };
+        let invoker = invoker(None, &[], &[endpoint], &Metrics::disabled());
+        let table = [
+            ("app", "app:a/b"),
+            ("app.other", "app.other:a/b"),
+            ("outside", "outside:http://127.0.0.1:1/base"),
+            ("http://127.0.0.1:2", "http://127.0.0.1:2/a/b"),
+            ("no.such.id", "no.such.id:a/b"),
+        ];
+        for (id, expected) in table {
+            assert_eq!(invoker.endpoint_text(id, "a/b"), expected);
+        }
+    }
+}

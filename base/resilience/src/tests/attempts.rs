@@ -140,6 +140,18 @@ async fn without_a_retry_policy_there_is_one_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_any_policy_there_is_one_attempt_and_nothing_around_it() {
+    let outcome: Result<u32, _> = crate::run(None, async |_| Err(PLAIN)).await;
+    assert_eq!(outcome, Err(PolicyError::Operation(PLAIN)));
+    let policies = retry("{duration: 1, maxRetries: 2}");
+    let outcome = crate::run(Some(app(&policies)), async |number| match number {
+        3 => Ok(number),
+        _ => Err(PLAIN),
+    });
+    assert_eq!(outcome.await, Ok(3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_open_breaker_ends_the_retries_at_once() {
     let policies = breaker("{trip: consecutiveFailures >= 3, timeout: 60s}", ", retry: r");
     let (outcome, attempts) = run(&app(&policies), &FAILING).await;
