@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use outrigger_kit::quote::go_quote;
+use outrigger_resilience::trip::Trip;
 
 use crate::Check;
 use crate::document::{Document, Node};
@@ -36,6 +37,7 @@ impl Check<'_> {
             .collect();
         let policies = KINDS.map(|(_, kind)| defined(&documents, kind));
         for document in &documents {
+            self.trips(document);
             let Some(targets) = document.spec().get("targets") else {
                 continue;
             };
@@ -57,6 +59,23 @@ impl Check<'_> {
                 for direction in component.value.entries() {
                     self.policies_of(document, &direction.value, &policies);
                 }
+            }
+        }
+    }
+
+    /// The conditions that open circuit breakers, by the compiler of the sidecar.
+    fn trips(&mut self, document: &Document) {
+        let Some(policies) = document.spec().get("policies") else {
+            return;
+        };
+        for breaker in policies.map("circuitBreakers") {
+            let trip = breaker.value.text("trip");
+            if let Err(error) = Trip::compile(trip)
+                && !trip.is_empty()
+            {
+                let place = document.place(breaker.value.line_of("trip"));
+                let message = format!("trip of circuitBreaker {}: {error}", go_quote(&breaker.key));
+                self.findings.add(place, message);
             }
         }
     }

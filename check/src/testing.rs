@@ -160,16 +160,18 @@ fn names_that_are_taken_and_scopes_of_nobody_are_told() {
 fn policies_and_targets_must_exist() {
     let text = format!(
         "{HEAD}Resiliency\nmetadata: {{name: r}}\nspec:\n  policies:\n    timeouts: {{fast: 5s, bad: 5q}}\n    retries:\n      \
-         important: {{policy: constnt, duration: 100, maxRetries: 3}}\n  targets:\n    apps:\n      app: {{timeout: fsat, retry: \
+         important: {{policy: constnt, duration: 100, maxRetries: 3}}\n    circuitBreakers:\n      calm: {{trip: \
+         consecutiveFailures > 0.5}}\n      usual: {{}}\n  targets:\n    apps:\n      app: {{timeout: fsat, retry: \
          important, circuitBreaker: x}}\n    components:\n      nothing: {{outbound: {{retry: DaprBuiltInServiceRetries}}}}\n    \
          actors: {{}}\n"
     );
     let expected = [
         r#"r/a.yaml:6: spec.policies.timeouts.bad: time: unknown unit "q" in duration "5q""#,
         r#"r/a.yaml:8: spec.policies.retries.important.policy: "constnt" is none of constant, exponential; did you mean "constant"?"#,
-        r#"r/a.yaml:11: circuitBreaker policy "x" does not exist"#,
-        r#"r/a.yaml:11: timeout policy "fsat" does not exist; did you mean "fast"?"#,
-        r#"r/a.yaml:13: target component "nothing" does not exist"#,
+        r#"r/a.yaml:10: trip of circuitBreaker "calm": ERROR: <input>:1:21: found no matching overload for '_>_' applied to '(int, double)'"#,
+        r#"r/a.yaml:14: circuitBreaker policy "x" does not exist"#,
+        r#"r/a.yaml:14: timeout policy "fsat" does not exist; did you mean "fast"?"#,
+        r#"r/a.yaml:16: target component "nothing" does not exist"#,
     ];
     assert_eq!(of_resource(&text), expected);
 }

@@ -47,7 +47,7 @@ const RULES: &[Rule] = &[
     rule(6, "proxy", &["actors", "actors/workflow", "api", "base/*", "components/core", "components/pluggable", "config", "identity", "proxy/link", "resolver"]),
     rule(6, "control/dashboard", &["api", "base/kit", "base/kube", "base/svc", "config", "deploy"]),
     rule(6, "control/*", &["api", "base/error", "base/kit", "base/kube", "base/svc", "base/telemetry", "config", "control/store", "deploy", "identity"]),
-    rule(6, "check", &["base/kit", "config", "identity"]),
+    rule(6, "check", &["base/kit", "base/resilience", "config", "identity"]),
     rule(6, "cli", &["api", "base/kit", "base/kube", "base/svc", "config", "deploy"]),
     rule(7, "outrigger", &["base/*", "check", "cli", "components", "config", "control/*", "identity", "proxy"]),
     rule(ANYTHING, "tests*", &["*"]),
