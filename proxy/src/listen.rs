@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use outrigger_kit::system;
 use outrigger_svc::{BoxConnection, DrainSignal};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 
@@ -50,6 +50,9 @@ pub(crate) enum BindError {
 const BIND_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 const BIND_PATIENCE: Duration = Duration::from_secs(10);
 const BACKLOG: i32 = 1024;
+/// Silence of a TCP connection before the system asks whether the other end is there, and between two such
+/// questions. Go's servers ask as often.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 // === impl Listeners ===
 
@@ -315,6 +318,11 @@ fn bind_socket(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted connections inherit it: a client that has vanished without a word is found out.
+    let keep_alive = TcpKeepalive::new()
+        .with_time(KEEP_ALIVE)
+        .with_interval(KEEP_ALIVE);
+    socket.set_tcp_keepalive(&keep_alive)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -339,6 +347,20 @@ mod tests {
         let port = listeners.addresses()[0].port();
         TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         assert_eq!(listeners.names(), [format!("TCP address: [::]:{port}")]);
+    }
+
+    #[tokio::test]
+    async fn clients_that_vanish_are_found_out() {
+        let listeners = Listeners::tcp(&["127.0.0.1".to_owned()], 0).await.unwrap();
+        let address = listeners.addresses()[0];
+        let Listeners::Tcp(listeners) = listeners else {
+            panic!("TCP was asked for");
+        };
+        let (_client, accepted) = tokio::join!(TcpStream::connect(address), listeners[0].accept());
+        let (stream, _) = accepted.unwrap();
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEP_ALIVE);
     }
 
     #[tokio::test]
