@@ -68,7 +68,7 @@ where
             method: call.method().to_owned(),
             user_agent: call.request.headers().get(header::USER_AGENT).cloned(),
             began: Instant::now(),
-            position: Position::from(&call.facts.trace),
+            position: Position::current(),
         });
         observe(self.inner.call(call), line)
     }

@@ -75,7 +75,7 @@ where
             side,
             traffic: Arc::clone(&call.facts.traffic),
             began: Instant::now(),
-            position: Position::from(&call.facts.trace),
+            position: Position::current(),
         });
         observe(self.inner.call(call), measured)
     }

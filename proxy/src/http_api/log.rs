@@ -96,7 +96,7 @@ where
             method,
             user_agent: call.request.headers().get(header::USER_AGENT).cloned(),
             began: Instant::now(),
-            position: call.trace.as_ref().map(Position::from).unwrap_or_default(),
+            position: Position::current(),
         });
         LogFuture {
             inner: self.inner.call(call),

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use http::{Method, Uri, header};
 use outrigger_kit::percent::decode_path_text;
-use outrigger_svc::{Layer, Response, Service, layer_fn};
+use outrigger_svc::{Layer, Request, Response, Service, layer_fn};
 use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::Position;
 use pin_project_lite::pin_project;
@@ -81,7 +81,7 @@ where
         let measured = self
             .metrics
             .clone()
-            .map(|metrics| Measured::begin(metrics, &call));
+            .map(|metrics| Measured::begin(metrics, &call.request));
         MeasureFuture {
             inner: self.inner.call(call),
             measured,
@@ -111,8 +111,7 @@ where
 // === impl Measured ===
 
 impl Measured {
-    fn begin(metrics: Arc<Metrics>, call: &Call) -> Self {
-        let request = &call.request;
+    fn begin(metrics: Arc<Metrics>, request: &Request) -> Self {
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length
             .and_then(|value| value.to_str().ok())
@@ -123,7 +122,7 @@ impl Measured {
             uri: request.uri().clone(),
             request_bytes: length.unwrap_or(0),
             began: Instant::now(),
-            position: call.trace.as_ref().map(Position::from).unwrap_or_default(),
+            position: Position::current(),
         }
     }
 

@@ -178,6 +178,7 @@ fn is_about_a_name(hint: &str) -> bool {
             " counter metrics should have \"_total\" suffix",
             " non-histogram and non-summary metrics should not have \"_count\" suffix",
             " metric names should not contain abbreviated units",
+            " label names should be written in 'snake_case' not 'camelCase'",
         ]
         .iter()
         .any(|kind| hint.ends_with(kind))
