@@ -1,5 +1,6 @@
 //! Bodies without end, between two sidecars with mTLS.
 
+mod duplex;
 mod flat;
 pub(super) mod long;
 mod websocket;

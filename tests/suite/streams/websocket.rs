@@ -434,6 +434,24 @@ async fn what_is_asked_of_other_calls_is_asked_before_the_101() -> Result<()> {
 }
 
 #[tokio::test]
+async fn who_may_not_call_is_refused_before_the_101() -> Result<()> {
+    let mut app = Parrot::start().await?;
+    let policy = resolving_to(1)
+        + "  accessControl:\n    defaultAction: deny\n    trustDomain: public\n    policies:\n    - {appId: caller, \
+           defaultAction: deny, trustDomain: public, namespace: default, operations: [{name: /open, httpVerb: [GET], \
+           action: allow}]}\n";
+    let guarded = |callee: DaprdBuilder| callee.configuration(&policy).expect("the file can be written");
+    let world = World::start_with(app.port, |caller| caller, guarded).await?;
+    let (status, _) = refusal(&world.caller, PATH, &[]).await?;
+    assert_eq!(status, 403);
+    assert!(app.opened.is_empty(), "the app knows nothing of it");
+    let (mut socket, _) = open(&world.caller, "/v1.0/invoke/callee/method/open", &[]).await?;
+    say_hello(&mut socket).await?;
+    app.next_opened().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_cannot_follow_says_so() -> Result<()> {
     // An app that stays with HTTP answers for itself.
     let app = HttpApp::start(async |request: HttpRequest| {
