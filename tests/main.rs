@@ -23,6 +23,7 @@ mod suite {
     mod readme;
     mod reload;
     mod resilience;
+    mod resolve;
     mod sdk;
     mod streams;
     mod surface;

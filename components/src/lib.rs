@@ -13,5 +13,9 @@ use outrigger_component::Catalogue;
 pub fn catalogue() -> Catalogue {
     let mut catalogue = Catalogue::new();
     outrigger_component_local::register(&mut catalogue);
+    #[cfg(feature = "consul")]
+    outrigger_component_consul::register(&mut catalogue);
+    #[cfg(feature = "sqlite")]
+    outrigger_component_sqlite::register(&mut catalogue);
     catalogue
 }

@@ -8,14 +8,17 @@
 //! ```
 //!
 //! A sidecar of this machine that both know of is one instance, by the address that is good on this machine.
-//! Multicast DNS knows no namespaces; where the registry knows better, it is believed.
+//! Multicast DNS knows no namespaces, and remembers the dead for a while; where the registry knows better, it is
+//! believed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use outrigger_svc::BoxFuture;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +26,7 @@ use crate::SCOPE;
 use crate::component::Instance;
 use crate::endpoint::{Endpoint, Endpoints, Request};
 use crate::error::ResolveError;
-use crate::local::{LocalRegistry, Neighbour};
+use crate::local::{LocalRegistry, Neighbour, Record};
 use crate::mdns::{MdnsError, MdnsResolver};
 use crate::resolver::{Answer, Keep, NameResolver};
 
@@ -39,7 +42,18 @@ struct Inner {
     multicast: Option<MdnsResolver>,
     /// The sets that calls read, by app id and namespace.
     sets: Mutex<HashMap<(Arc<str>, Arc<str>), Arc<Endpoints>>>,
+    departed: Mutex<Departed>,
 }
+
+/// Addresses of sidecars that have left the registry, which multicast DNS may still remember.
+#[derive(Default)]
+struct Departed {
+    present: HashSet<SocketAddr>,
+    left: HashMap<SocketAddr, Instant>,
+}
+
+/// How long multicast DNS may remember an address that nobody answers at: its lifetime and a round of refreshes.
+const MEMORY: Duration = Duration::from_secs(100);
 
 // === impl SelfHosted ===
 
@@ -85,6 +99,7 @@ impl SelfHosted {
             local,
             multicast,
             sets: Mutex::default(),
+            departed: Mutex::default(),
         });
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let watching = Arc::clone(&inner);
@@ -181,28 +196,22 @@ impl Inner {
     /// All instances of an app that are known by now.
     fn merged(&self, app_id: &str, namespace: &str) -> Vec<Endpoint> {
         let local = self.local.known();
-        let is_asked_for =
-            |record: &&crate::local::Record| record.app_id == app_id && record.namespace == namespace;
+        let is_asked_for = |record: &&Record| record.app_id == app_id && record.namespace == namespace;
         let mut merged: Vec<_> = local
             .iter()
             .filter(is_asked_for)
             .map(|record| Endpoint::new(record.address.to_string()))
             .collect();
         if let Some(multicast) = &self.multicast {
+            let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+            departed.note(&local);
             // Whoever is in the registry is known there by name: here, or as somebody else.
             let is_local = |endpoint: &Endpoint| {
-                let address = endpoint.address.parse::<SocketAddr>().ok();
-                address.is_some()
-                    && local
-                        .iter()
-                        .any(|record| record.announced == address || Some(record.address) == address)
+                let address = endpoint.address.parse().ok();
+                address.is_some_and(|address| departed.knows(&address))
             };
-            merged.extend(
-                multicast
-                    .known(app_id)
-                    .into_iter()
-                    .filter(|endpoint| !is_local(endpoint)),
-            );
+            let others = multicast.known(app_id).into_iter();
+            merged.extend(others.filter(|endpoint| !is_local(endpoint)));
         }
         merged
     }
@@ -224,6 +233,30 @@ impl Inner {
                 set.replace(self.merged(app_id, namespace));
             }
         }
+    }
+}
+
+// === impl Departed ===
+
+impl Departed {
+    /// Compares with who is there now.
+    fn note(&mut self, local: &[Record]) {
+        let now = Instant::now();
+        let addresses = local
+            .iter()
+            .flat_map(|record| [Some(record.address), record.announced]);
+        let present: HashSet<_> = addresses.flatten().collect();
+        self.left
+            .extend(self.present.difference(&present).map(|&address| (address, now)));
+        self.left.retain(|address, left| {
+            now.saturating_duration_since(*left) < MEMORY && !present.contains(address)
+        });
+        self.present = present;
+    }
+
+    /// Whether an address is that of a sidecar in the registry, or was so until a moment ago.
+    fn knows(&self, address: &SocketAddr) -> bool {
+        self.present.contains(address) || self.left.contains_key(address)
     }
 }
 
@@ -316,7 +349,7 @@ mod tests {
         let caller = SelfHosted::join(local(&place, "caller", "default", 1), Some(multicast));
         let resolver = Resolver::new(Arc::new(caller));
 
-        let _here = local(&place, "callee", "default", 2);
+        let here = local(&place, "callee", "default", 2);
         let _here_too = start_on(&hub, "callee", "10.0.0.1", 2);
         let _other_namespace = local(&place, "callee", "other", 3);
         let _other_namespace_too = start_on(&hub, "callee", "10.0.0.1", 3);
@@ -330,6 +363,9 @@ mod tests {
             found(&resolver, "callee", "other").await.unwrap(),
             ["127.0.0.1:3", "10.0.0.9:2"]
         );
+        // Multicast remembers it, but it has left for good.
+        drop(here);
+        until(&resolver, "callee", &["10.0.0.9:2"]).await;
     }
 
     #[tokio::test(start_paused = true)]

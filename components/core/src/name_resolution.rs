@@ -7,12 +7,13 @@
 //! Source: specification, name resolution.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_svc::BoxFuture;
 use serde_json::Value;
 
-use crate::HttpClient;
+use crate::{HttpClient, Properties};
 
 /// Finds the sidecars of an app.
 pub trait NameResolution: fmt::Debug + Send + Sync + 'static {
@@ -59,7 +60,13 @@ pub struct NameResolutionInit {
     pub instance: Instance,
     /// The way to HTTP servers.
     pub http: HttpClient,
+    /// The end of the sidecar.
+    pub fatal: Fatal,
 }
+
+/// Ends the sidecar because its resolver cannot go on; cheap to clone.
+#[derive(Clone)]
+pub struct Fatal(Arc<dyn Fn(&str) + Send + Sync>);
 
 /// The own sidecar, which some resolvers tell others of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +85,36 @@ pub struct Instance {
     pub app_port: Option<u16>,
 }
 
+// === impl NameResolutionInit ===
+
+impl NameResolutionInit {
+    /// The configuration as texts by name, for resolvers whose settings are those of components.
+    #[must_use]
+    pub fn properties(&self) -> Properties {
+        properties(&self.configuration)
+    }
+}
+
+// === impl Fatal ===
+
+impl Fatal {
+    /// Ends the sidecar by `end`, which is told why.
+    pub fn new(end: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(end))
+    }
+
+    /// Ends the sidecar.
+    pub fn end(&self, reason: &str) {
+        (self.0)(reason);
+    }
+}
+
+impl fmt::Debug for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fatal").finish_non_exhaustive()
+    }
+}
+
 // === impl Addresses ===
 
 impl Addresses {
@@ -94,5 +131,34 @@ impl Addresses {
             list,
             keep: Some(limit),
         }
+    }
+}
+
+/// The fields of a map as texts; what is no map has none.
+#[must_use]
+pub fn properties(configuration: &Value) -> Properties {
+    let fields = configuration.as_object().into_iter().flatten();
+    Properties::new(fields.filter_map(|(name, value)| {
+        let text = match value {
+            Value::Null => return None,
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Some((name.clone(), text))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn scalars_of_the_configuration_are_texts() {
+        let configuration = json!({ "a": "x", "b": 5, "c": true, "d": null });
+        let expected = Properties::from([("a", "x"), ("b", "5"), ("c", "true")]);
+        assert_eq!(properties(&configuration), expected);
+        assert_eq!(properties(&json!("text")), Properties::default());
     }
 }

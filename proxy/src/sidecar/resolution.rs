@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use outrigger_component::name_resolution::{self as component, NameResolutionInit};
+use outrigger_component::name_resolution::{self as component, Fatal, NameResolutionInit};
 use outrigger_component::{Catalogue, HttpClient};
 use outrigger_config::Mode;
 use outrigger_config::configuration::Configuration;
@@ -18,6 +18,7 @@ use outrigger_telemetry::metrics::Metrics;
 
 use super::{RUNTIME, RunError};
 use crate::host::Host;
+use crate::stop::{Stop, StopCause};
 
 /// What a resolver is chosen and made by.
 pub(super) struct Resolution<'a> {
@@ -25,6 +26,7 @@ pub(super) struct Resolution<'a> {
     pub(super) host: &'a Host,
     pub(super) catalogue: &'a Catalogue,
     pub(super) metrics: &'a Metrics,
+    pub(super) stop: &'a Stop,
     pub(super) http: HttpClient,
     /// Bound addresses of the internal port.
     pub(super) internal: Vec<SocketAddr>,
@@ -138,6 +140,10 @@ impl Resolution<'_> {
                 app_port: Some(self.settings.app.port).filter(|&port| port != 0),
             },
             http: self.http.clone(),
+            fatal: {
+                let stop = self.stop.clone();
+                Fatal::new(move |_| stop.request(StopCause::Forced))
+            },
         };
         let made = found.maker.make(init).await.map_err(|error| InitError {
             name: component.name.clone(),

@@ -100,6 +100,7 @@ pub(super) async fn start(
         host,
         catalogue,
         metrics: &observers.metrics,
+        stop,
         http: outside(&network),
         internal: internal.addresses(),
     };

@@ -7,6 +7,7 @@
 //!   http, grpc                    raw clients: headers in the case they have, frames as they are
 //!   Collector                     spans that a sidecar exported
 //!   Authority                     certificates, right and wrong ones
+//!   Consul                        a fake of its agent, which says so
 //!   FaultProxy                    a network that misbehaves at command
 //! ```
 //!
@@ -26,6 +27,7 @@
 mod binary;
 pub mod certificates;
 mod cluster;
+mod consul;
 mod daprd;
 mod directory;
 mod fault;
@@ -43,6 +45,7 @@ mod until;
 pub use binary::outrigger_binary;
 pub use certificates::{Authority, Certificate, Leaf};
 pub use cluster::{Cluster, ClusterBuilder, Member};
+pub use consul::Consul;
 pub use daprd::{Daprd, DaprdBuilder};
 pub use directory::Directory;
 pub use fault::{Direction, Fault, FaultProxy};

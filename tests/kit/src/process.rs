@@ -58,6 +58,10 @@ pub enum Signal {
     Terminate,
     /// Die at once.
     Kill,
+    /// Stand still: the process hears and does nothing.
+    Pause,
+    /// Go on after a pause.
+    Continue,
 }
 
 /// All lines that a program wrote so far, in the order of their arrival.
@@ -356,6 +360,8 @@ impl Signal {
             Self::Interrupt => "INT",
             Self::Terminate => "TERM",
             Self::Kill => "KILL",
+            Self::Pause => "STOP",
+            Self::Continue => "CONT",
         }
     }
 }
