@@ -5,6 +5,8 @@
 //! | Feature | Types |
 //! |---|---|
 //! | always | `middleware.http.uppercase` |
+//! | `consul` (standard) | `nameresolution.consul`, also as `nameresolution.hashicorp.consul` |
+//! | `sqlite` (standard) | `nameresolution.sqlite` |
 
 use outrigger_component::Catalogue;
 
