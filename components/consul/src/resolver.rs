@@ -49,7 +49,7 @@ impl ConsulResolver {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, String> {
         if instance.internal_port == 0 {
-            return Err(format!("metadata property missing: {}", "DAPR_PORT"));
+            return Err("metadata property missing: DAPR_PORT".to_owned());
         }
         let registration = Registration::of(&config, instance)?;
         let client = Client::new(&config.client, http, environment)?;

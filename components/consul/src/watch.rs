@@ -218,9 +218,9 @@ mod tests {
             check("b", "b1", "warning"),
         ]);
         let place = |service: &str, id: &str| (service.to_owned(), id.to_owned(), "n".to_owned());
-        assert_eq!(health[&place("a", "a1")], false);
-        assert_eq!(health[&place("a", "a2")], true);
-        assert_eq!(health[&place("b", "b1")], false);
+        assert!(!health[&place("a", "a1")]);
+        assert!(health[&place("a", "a2")]);
+        assert!(!health[&place("b", "b1")]);
     }
 
     #[test]

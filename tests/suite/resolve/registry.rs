@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use outrigger_test_kit::{Directory, HttpApp, Result, Signal, isolated, until};
+use outrigger_test_kit::{Directory, HttpApp, Signal, isolated, until};
 
 use super::{cut_the_wire, files, meeting, named, sidecar};
 
