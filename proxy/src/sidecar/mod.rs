@@ -128,7 +128,7 @@ pub async fn run(
     let features: Vec<&str> = configuration.features.names().collect();
     tracing::info!(target: RUNTIME, "Enabled features: {}", features.join(" "));
     let metadata = metadata(settings, &features);
-    let reload = HotReload::begin(settings, &configuration, &health)?;
+    let reload = HotReload::begin(settings, &configuration, &health);
     let mut observers = Observers::start(settings, &configuration, &health).await?;
     identity.count(&observers.metrics);
     introduce(settings);

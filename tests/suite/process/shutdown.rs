@@ -49,6 +49,11 @@ fn signals_end_it_gracefully() {
                 told.contains(&format!("Received signal '{name}'; beginning shutdown")),
                 "{told:#?}"
             );
+            let closing = format!("Closing HTTP server 127.0.0.1:{}…", daprd.http_port);
+            let mut rest = told.iter();
+            for line in [closing.as_str(), "Dapr is shutting down", "Dapr runtime stopped"] {
+                assert!(rest.any(|told| told == line), "{line:?} is not in {told:#?}");
+            }
             assert_eq!(told.last().map(String::as_str), Some("Daprd shutdown gracefully"));
             assert_eq!(daprd.process.stderr(), [""; 0]);
         }

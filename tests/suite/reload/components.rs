@@ -1,6 +1,6 @@
 //! Components, which are made and closed in place.
 
-use outrigger_test_kit::{Daprd, isolated};
+use outrigger_test_kit::{Daprd, HttpApp, isolated, until};
 
 use super::{messages, restarts};
 
@@ -78,6 +78,50 @@ fn components_of_other_apps_are_nothing_to_this_one() {
             .wait_for_line("msg=\"Received Component event CREATED: c2 (state.nothing/v1)\"")
             .await?;
         assert_eq!(daprd.process.lines_with("c1 (state.nothing/v1)").len(), 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn middleware_is_made_changed_and_closed_without_a_restart() {
+    isolated!(async {
+        let app = HttpApp::echo().await?;
+        let pipeline = "spec: {httpPipeline: {handlers: [{name: loud, type: middleware.http.uppercase}]}}";
+        let daprd = Daprd::builder("a")?
+            .app("http", app.port())
+            .configuration(pipeline)?
+            .start()
+            .await?;
+        let echoed = async |expected: &str| {
+            until(format_args!("the answer {expected:?}"), async || {
+                let reply = daprd.post("/v1.0/invoke/a/method/x", "quiet").await.ok()?;
+                (reply.text() == expected).then_some(())
+            })
+            .await
+            .map_err(|error| error.context(daprd.process.tail()))
+        };
+        echoed("quiet").await?;
+        let text = component("loud", "middleware.http.uppercase", "");
+        let file = daprd.directory().write("resources/loud.yaml", &text)?;
+        echoed("QUIET").await?;
+        let shown = daprd.get("/v1.0/metadata").await?.json()?["components"][0]["name"].clone();
+        assert_eq!(shown, "loud");
+
+        // The same component with another setting is closed and made again; nobody sees the file half written.
+        let changed = text.replace("version: v1", "version: v1, metadata: [{name: a, value: b}]");
+        let next = daprd.directory().write("loud.yaml", changed)?;
+        std::fs::rename(next, &file)?;
+        daprd
+            .process
+            .wait_for_lines(
+                "Closing existing Component to reload: loud (middleware.http.uppercase/v1)",
+                1,
+            )
+            .await?;
+        echoed("QUIET").await?;
+        std::fs::remove_file(&file)?;
+        echoed("quiet").await?;
+        assert_eq!(restarts(&daprd.process), 0);
         Ok(())
     });
 }

@@ -20,6 +20,7 @@ use outrigger_config::configuration::{Configuration, Feature};
 use outrigger_config::daprd::Settings;
 use outrigger_config::resources::{Disk, Filter, Manifests};
 use outrigger_config::watch::DirectoryWatcher;
+use outrigger_kit::duration::format_go;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::RunError;
@@ -72,16 +73,11 @@ const BY_RESTART: [(&str, &str); 3] = [
 impl HotReload {
     /// Begins to watch, so that no change is missed; none if the feature is off.
     ///
-    /// # Errors
-    /// If a folder cannot be watched.
-    pub(super) fn begin(
-        settings: &Settings,
-        configuration: &Configuration,
-        health: &Health,
-    ) -> Result<Option<Self>, RunError> {
+    /// A machine may have no watches left: then the folders are read again from time to time.
+    pub(super) fn begin(settings: &Settings, configuration: &Configuration, health: &Health) -> Option<Self> {
         if !configuration.features.is_on(Feature::HotReload) {
             tracing::debug!(target: SCOPE, "Hot reloading disabled");
-            return Ok(None);
+            return None;
         }
         let targets = IN_PLACE
             .iter()
@@ -90,19 +86,25 @@ impl HotReload {
             .collect();
         let paths = &settings.resource_paths;
         if paths.is_empty() {
-            return Ok(Some(Self {
+            return Some(Self {
                 watcher: None,
                 targets,
-            }));
+            });
         }
         let shown: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
         tracing::info!(target: LOADER, "Watching directories: [{}]", shown.join(", "));
-        let watcher = DirectoryWatcher::new(paths.iter().map(|path| path.as_path()))
-            .map_err(|error| RunError::Resources(error.to_string()))?;
-        Ok(Some(Self {
-            watcher: Some(watcher),
+        let watcher = DirectoryWatcher::new(paths.iter().map(|path| path.as_path()));
+        if let Err(error) = &watcher {
+            tracing::warn!(
+                target: LOADER,
+                "Resource directories cannot be watched, they are read again every {}: {error}",
+                format_go(settings.reconcile_interval)
+            );
+        }
+        Some(Self {
+            watcher: watcher.ok(),
             targets,
-        }))
+        })
     }
 
     /// Applies changes until one of them ends the run; a restart is asked of `stop`.
@@ -120,10 +122,14 @@ impl HotReload {
         );
         backup.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let filter = Filter::new(settings.app_id.as_ref(), &settings.namespace);
+        let when_due = match self.watcher {
+            Some(_) => Occasion::Backup,
+            None => Occasion::Change,
+        };
         loop {
             let occasion = tokio::select! {
                 () = self.changed() => Occasion::Change,
-                _ = backup.tick() => Occasion::Backup,
+                _ = backup.tick() => when_due,
             };
             let outcome = async {
                 match (occasion, read(settings).await) {
