@@ -200,6 +200,8 @@ async fn live(
         }
     };
     tokio::select! {
+        // The log tells of the start first.
+        biased;
         never = app => match never {},
         error = reload => Err(error),
         cause = stop.requested() => Ok(cause),

@@ -310,7 +310,7 @@ fn restarts_at_any_moment_end_well() {
             // A signal that is still on its way may cut off the run that the next one makes.
             until("the end of a start", async || {
                 let last = messages(&daprd.process).pop()?;
-                last.starts_with("dapr initialized").then_some(())
+                last.starts_with("Starting to watch Resiliency").then_some(())
             })
             .await?;
             let seen = daprd.process.lines_with(line).len();
