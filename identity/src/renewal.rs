@@ -91,13 +91,28 @@ impl Renewal {
                     self.identity.replace(obtained);
                     plan = Plan::new(&self.identity, clock.now());
                     tracing::info!(target: LOG, "Successfully renewed workload identity; {plan}");
-                    tokio::time::sleep(SHORTEST_PAUSE).await;
+                    tokio::time::sleep(self.pause_after(&plan, clock.now())).await;
                 }
                 Err(error) => {
                     tracing::error!(target: LOG, "Error renewing identity, trying again in 10 seconds: {error}");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Time until the next renewal may begin.
+    ///
+    /// A long certificate that is to be renewed as soon as it comes is no reason to hurry: the clock of this
+    /// machine is ahead of that of the authority, and the next one will be no better.
+    fn pause_after(&self, plan: &Plan, now: SystemTime) -> Duration {
+        let svid = self.identity.svid();
+        let life = svid.leaf().not_after().duration_since(svid.leaf().not_before());
+        let is_long = life.is_ok_and(|life| life > 2 * RETRY_PAUSE);
+        if is_long && plan.renew <= now {
+            RETRY_PAUSE
+        } else {
+            SHORTEST_PAUSE
         }
     }
 }

@@ -124,6 +124,60 @@ async fn a_machine_that_slept_notices_within_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_authority_that_is_gone_for_hours_is_looked_for_all_the_time() {
+    let (sentry, identity, _cancel) = renewing([]).await;
+    let first = identity.svid();
+    // Unreachable from the first renewal on, until long after the end of the certificate.
+    sentry.push((0..5000).map(|_| Step::Unreachable));
+    sentry.requested(2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let back = *sentry.request_times().last().unwrap();
+    let outage = back.duration_since(first.leaf().not_after()).unwrap();
+    assert!(outage > HOUR, "{outage:?} after the end of the certificate");
+    assert_ne!(first.chain(), identity.svid().chain());
+    // The pauses between two connections grow to two minutes, with a fifth of jitter.
+    let longest = gaps(&sentry.dials()[1..]).into_iter().skip(1).max();
+    assert!(longest < Some(Duration::from_secs(145)), "{longest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_back_asks_for_nothing_and_finds_its_renewal_again() {
+    let sentry = FakeSentry::new([]);
+    let begin = SystemTime::now();
+    let clock = Arc::new(ManualClock::new(begin));
+    let (identity, renewal) = start(&sentry, clock.clone()).await;
+    let first = identity.svid();
+    tokio::spawn(renewal.run(CancellationToken::new()));
+    for hours in [1, 24, 24 * 365] {
+        clock.set(begin - hours * HOUR);
+        tokio::time::sleep(48 * HOUR).await;
+        assert_eq!(sentry.requests().len(), 1, "{hours} hours back");
+        assert_eq!(first.chain(), identity.svid().chain());
+    }
+    clock.set(begin + 13 * HOUR);
+    let woke = tokio::time::Instant::now();
+    sentry.requested(2).await;
+    assert!(woke.elapsed() <= Duration::from_secs(61));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_ahead_of_the_authority_by_days_causes_no_storm_of_renewals() {
+    let sentry = FakeSentry::new([]);
+    let begin = SystemTime::now();
+    let clock = Arc::new(ManualClock::new(begin));
+    let (_identity, renewal) = start(&sentry, clock.clone()).await;
+    tokio::spawn(renewal.run(CancellationToken::new()));
+    // Every certificate is long over when it comes.
+    clock.set(begin + 72 * HOUR);
+    tokio::time::sleep(HOUR).await;
+    let requests = sentry.requests().len();
+    assert!((10..=361).contains(&requests), "{requests} requests in an hour");
+    clock.set(begin);
+    tokio::time::sleep(HOUR).await;
+    assert!(sentry.requests().len() <= requests + 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_ends_earlier_hastens_the_renewal() {
     let (sentry, identity, _cancel) = renewing([Step::Change(|answer| {
         let exp = SystemTime::now() + 2 * HOUR;
