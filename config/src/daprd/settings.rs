@@ -9,7 +9,7 @@ use outrigger_kit::duration::{self, GoDuration};
 
 use super::app::{app_health, app_protocol};
 use super::ports::{Ports, port};
-use super::{AppSettings, DisabledInit, Flags, HttpProxy, Security, SettingsError};
+use super::{AppSettings, DisabledInit, Flags, HttpProxy, Security, SettingsError, WorkflowTimes};
 use crate::env::{self, Env};
 use crate::{AppId, Mode, Namespace};
 
@@ -100,6 +100,8 @@ pub struct Settings {
     pub connection_purge: Duration,
     /// Proxy rules for outgoing HTTP calls.
     pub http_proxy: HttpProxy,
+    /// Times of the workflow engine.
+    pub workflow: WorkflowTimes,
 }
 
 /// Where the sidecars of one machine meet.
@@ -225,6 +227,7 @@ impl Settings {
                 Duration::from_secs(45),
             ),
             http_proxy: HttpProxy::new(environment),
+            workflow: WorkflowTimes::new(environment),
         })
     }
 
@@ -320,7 +323,7 @@ fn resource_paths(flags: &Flags) -> Vec<PathBuf> {
 }
 
 /// A positive duration from the environment; anything else is told and ignored.
-fn span(environment: &impl Env, name: &str, default: Duration) -> Duration {
+pub(super) fn span(environment: &impl Env, name: &str, default: Duration) -> Duration {
     let Some(text) = environment.get_filled(name) else {
         return default;
     };

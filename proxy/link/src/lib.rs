@@ -39,7 +39,7 @@ pub use invocation::{HttpExtension, Invocation, InvocationHead, Reply, ReplyStat
 pub use metadata::Metadata;
 pub use peers::{OpenStream, PeerAddress, Peers, Retries, Route, Security, TcpConnect};
 pub use replay::ReplayBody;
-pub use server::{CallScope, Callee, serve};
+pub use server::{CallForm, CallScope, Callee, serve};
 pub use settings::{Framing, LinkSettings, PeerSettings};
 pub use status::{CallError, Status, code};
 pub use text::Text;

@@ -1,10 +1,11 @@
 //! An HTTP client for one origin, by whichever version it speaks.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -21,7 +22,15 @@ use super::send_error::SendError;
 #[derive(Debug)]
 pub(crate) struct Client {
     host: HeaderValue,
+    /// The proxy that takes the requests, each with the whole URL.
+    forwarder: Option<Arc<Forwarder>>,
     transport: Transport,
+}
+
+/// What a proxy is told beside the request.
+#[derive(Debug)]
+struct Forwarder {
+    authorization: Option<HeaderValue>,
 }
 
 /// HTTP version of a client.
@@ -53,6 +62,11 @@ enum Transport {
 impl Client {
     /// A client without connections.
     pub(crate) fn new(base: &Base, version: HttpVersion, dialer: Dialer, settings: PoolSettings) -> Self {
+        let forwarder = dialer.forwarder(&base.origin).map(|proxy| {
+            let credentials = proxy.credentials.as_deref();
+            let authorization = credentials.and_then(|value| HeaderValue::from_str(value).ok());
+            Arc::new(Forwarder { authorization })
+        });
         let transport = match version {
             HttpVersion::Http1 => Transport::Http1(Pool::new(base.origin.clone(), dialer, settings)),
             HttpVersion::H2c => {
@@ -62,6 +76,7 @@ impl Client {
         };
         Self {
             host: base.host.clone(),
+            forwarder,
             transport,
         }
     }
@@ -74,6 +89,7 @@ impl Client {
         };
         Self {
             host: self.host.clone(),
+            forwarder: self.forwarder.clone(),
             transport,
         }
     }
@@ -89,6 +105,13 @@ impl Client {
         match &self.transport {
             Transport::Http1(pool) => {
                 request.headers_mut().insert(HOST, self.host.clone());
+                if let Some(forwarder) = &self.forwarder {
+                    let target = request.uri().path_and_query().cloned();
+                    *request.uri_mut() = absolute(&self.host, target);
+                    if let Some(value) = &forwarder.authorization {
+                        request.headers_mut().insert(PROXY_AUTHORIZATION, value.clone());
+                    }
+                }
                 Ok(pool.send(request).await?.map(AnswerBody::Http1))
             }
             Transport::H2c(connection) => {

@@ -12,8 +12,10 @@ use std::time::Duration;
 use outrigger_resolver::LookupAddresses;
 use outrigger_svc::{BoxConnection, Connect};
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
+use super::proxies::{Proxies, Proxy, connect_request};
 use super::tls::Tls;
 
 /// Host and port of a server, and whether it is reached by TLS.
@@ -35,6 +37,7 @@ pub(crate) struct Dialer {
     tls: Option<Tls>,
     timeout: Duration,
     handshake_timeout: Duration,
+    proxies: Arc<Proxies>,
 }
 
 /// Why no connection could be opened; the text is that of Go's `net` and `crypto/tls`.
@@ -72,6 +75,12 @@ pub(crate) enum DialError {
     /// The handshake took too long.
     #[error("net/http: TLS handshake timeout")]
     HandshakeTimeout,
+    /// The proxy cannot be reached.
+    #[error("proxyconnect tcp: {0}")]
+    Proxy(Box<DialError>),
+    /// The proxy opens no tunnel; the text is the reason that it gives.
+    #[error("{0}")]
+    Tunnel(String),
     /// TLS is asked for where there is none.
     #[error("tls: no client configuration")]
     NoTls,
@@ -85,6 +94,8 @@ struct ConnectText<'a>(&'a io::Error);
 
 /// Time to reach an app or a plain URL.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest head of a proxy's answer.
+const MAX_TUNNEL_HEAD: usize = 16 << 10;
 /// Time for the TLS handshake with an app or a plain URL.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -124,6 +135,7 @@ impl Dialer {
             tls: None,
             timeout: DIAL_TIMEOUT,
             handshake_timeout: HANDSHAKE_TIMEOUT,
+            proxies: Arc::default(),
         }
     }
 
@@ -141,15 +153,35 @@ impl Dialer {
         self
     }
 
+    /// The same dialer by way of proxies, where there is one for a server.
+    #[must_use]
+    pub(crate) fn with_proxies(mut self, proxies: &Arc<Proxies>) -> Self {
+        self.proxies = Arc::clone(proxies);
+        self
+    }
+
+    /// The proxy that requests to this server are given to, each with the whole URL; none where they go to the
+    /// server itself, be it through a tunnel.
+    pub(crate) fn forwarder(&self, origin: &Origin) -> Option<&Proxy> {
+        self.proxies.of(origin).filter(|_| !origin.tls)
+    }
+
     /// Opens one connection.
     ///
     /// # Errors
     /// [`DialError`], worded as Go words it.
     pub(crate) async fn dial(&self, origin: &Origin) -> Result<BoxConnection, DialError> {
-        let stream = self.connect(origin).await?;
+        let stream = match self.proxies.of(origin) {
+            None => self.connect(origin).await?,
+            Some(proxy) => Box::pin(self.connect_by(proxy, origin)).await?,
+        };
         if !origin.tls {
             return Ok(stream);
         }
+        self.secure(origin, stream).await
+    }
+
+    async fn secure(&self, origin: &Origin, stream: BoxConnection) -> Result<BoxConnection, DialError> {
         let config = self.tls.as_ref().map(Tls::config).ok_or(DialError::NoTls)?;
         let name = ServerName::try_from(origin.host.to_string())
             .map_err(|_| DialError::ServerName(origin.host.clone()))?;
@@ -158,6 +190,24 @@ impl Dialer {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(error)) => Err(handshake_error(error)),
             Err(_) => Err(DialError::HandshakeTimeout),
+        }
+    }
+
+    /// Connects to a proxy, and through it if the server is reached by TLS.
+    async fn connect_by(&self, proxy: &Proxy, origin: &Origin) -> Result<BoxConnection, DialError> {
+        let failed = |error: DialError| DialError::Proxy(Box::new(error));
+        let mut stream = self.connect(&proxy.origin).await.map_err(failed)?;
+        if proxy.origin.tls {
+            stream = self.secure(&proxy.origin, stream).await.map_err(failed)?;
+        }
+        if !origin.tls {
+            return Ok(stream);
+        }
+        let request = connect_request(origin, proxy.credentials.as_deref());
+        match tokio::time::timeout(self.timeout, tunnel(&mut stream, &request)).await {
+            Ok(Ok(())) => Ok(stream),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(DialError::Tunnel("i/o timeout".to_owned())),
         }
     }
 
@@ -207,6 +257,30 @@ impl fmt::Debug for Dialer {
         f.debug_struct("Dialer")
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
+    }
+}
+
+/// Has a proxy open a tunnel; what it says behind the head of its answer is the server's.
+async fn tunnel(stream: &mut BoxConnection, request: &str) -> Result<(), DialError> {
+    let broken = |error: io::Error| DialError::Tunnel(SystemText(&error).to_string());
+    stream.write_all(request.as_bytes()).await.map_err(broken)?;
+    stream.flush().await.map_err(broken)?;
+    let mut head = Vec::new();
+    // Byte by byte: nothing behind the head may be taken.
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() == MAX_TUNNEL_HEAD {
+            return Err(DialError::Tunnel(
+                "the answer of the proxy is too long".to_owned(),
+            ));
+        }
+        head.push(stream.read_u8().await.map_err(broken)?);
+    }
+    let head = String::from_utf8_lossy(&head);
+    let status = head.lines().next().unwrap_or_default();
+    let (_, status) = status.split_once(' ').unwrap_or_default();
+    match status.split_once(' ').unwrap_or((status, "")) {
+        ("200", _) => Ok(()),
+        (_, reason) => Err(DialError::Tunnel(reason.to_owned())),
     }
 }
 
@@ -275,6 +349,7 @@ impl fmt::Display for SystemText<'_> {
 
 #[cfg(test)]
 mod tests {
+    use outrigger_config::daprd::HttpProxy;
     use outrigger_svc::BoxFuture;
 
     use super::*;
@@ -334,6 +409,55 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let addresses = Ok(vec!["127.0.0.2".parse().unwrap(), "127.0.0.1".parse().unwrap()]);
         assert_eq!(failure(addresses, &origin("app", port)).await, "connected");
+    }
+
+    /// A proxy that gives one answer, and what it was asked.
+    async fn proxy(answer: &'static str) -> (HttpProxy, tokio::task::JoinHandle<String>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let rules = HttpProxy {
+            https: format!("http://{}", listener.local_addr().unwrap()),
+            ..HttpProxy::default()
+        };
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(head).unwrap()
+        });
+        (rules, asked)
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_opens_no_tunnel_gives_the_reason() {
+        let (rules, asked) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\nX: y\r\n\r\n").await;
+        let dialer = Dialer::new(Arc::new(Fixed(Ok(Vec::new()))), Arc::new(TcpConnect));
+        let dialer = dialer.with_proxies(&Arc::new(Proxies::new(&rules)));
+        let outside = Origin {
+            tls: true,
+            ..origin("outside.example", 443)
+        };
+        let error = dialer.dial(&outside).await.err().unwrap();
+        assert_eq!(error.to_string(), "Proxy Authentication Required");
+        assert!(
+            asked
+                .await
+                .unwrap()
+                .starts_with("CONNECT outside.example:443 HTTP/1.1\r\n")
+        );
+
+        let closed = HttpProxy {
+            https: "http://127.0.0.1:1".to_owned(),
+            ..HttpProxy::default()
+        };
+        let dialer = dialer.with_proxies(&Arc::new(Proxies::new(&closed)));
+        let error = dialer.dial(&outside).await.err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "proxyconnect tcp: dial tcp 127.0.0.1:1: connect: connection refused"
+        );
     }
 
     #[test]

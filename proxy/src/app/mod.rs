@@ -19,6 +19,7 @@ pub(crate) mod handlers;
 pub(crate) mod http_app;
 pub(crate) mod pool;
 mod probe;
+mod proxies;
 pub(crate) mod request;
 pub(crate) mod send_error;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub(crate) use self::dial::{Dialer, Origin};
 pub(crate) use self::gate::Gate;
 pub(crate) use self::grpc::{GrpcApp, broken};
 pub(crate) use self::probe::{AppStatus, Probe, ProbeFailure, ProbeSettings, watch_health};
+pub(crate) use self::proxies::Proxies;
 
 pub(crate) use self::tls::system_roots;
 pub(crate) use self::tls::{Tls, unverified};
@@ -75,6 +77,8 @@ pub(crate) struct AppNetwork {
     pub(crate) crypto: Arc<CryptoProvider>,
     /// Number of workers, which share the limits.
     pub(crate) workers: usize,
+    /// Proxies for calls to servers outside.
+    pub(crate) proxies: Arc<Proxies>,
     /// Most bytes of the head of an answer.
     pub(crate) read_buffer_size: usize,
     /// Metrics of calls to the app.

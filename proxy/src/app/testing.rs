@@ -46,6 +46,7 @@ pub(crate) fn network(metrics: Metrics) -> AppNetwork {
         connect: Arc::new(TcpConnect),
         crypto: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
         workers: 1,
+        proxies: Arc::default(),
         read_buffer_size: 4096,
         metrics,
         handlers: Handlers::default(),

@@ -29,8 +29,7 @@ use std::time::Duration;
 use outrigger_component::{Catalogue, Condition, HttpClient, Init};
 use outrigger_config::Mode;
 use outrigger_config::configuration::{Configuration, DenyList, Refusal};
-use outrigger_config::daprd::Settings;
-use outrigger_config::env::ProcessEnv;
+use outrigger_config::daprd::{OwnEnv, Settings};
 use outrigger_config::resources::{Category, Component, Filter, Placeholders, Resource};
 use outrigger_config::{AppId, Namespace};
 use outrigger_telemetry::metrics::Metrics;
@@ -64,6 +63,7 @@ struct Shared {
     app_id: AppId,
     namespace: Namespace,
     mode: Mode,
+    environment: OwnEnv,
     placeholders: Placeholders,
     denied: DenyList,
     is_wasm_confined: bool,
@@ -102,12 +102,14 @@ impl Components {
         pipelines: Pipelines,
         network: &AppNetwork,
         metadata: MetadataStore,
+        environment: OwnEnv,
     ) -> Self {
         Self(Arc::new(Shared {
             families: families(configuration, catalogue, pipelines),
             app_id: settings.app_id.clone(),
             namespace: settings.namespace.clone(),
             mode: settings.mode,
+            environment,
             placeholders: Placeholders::new(
                 &settings.app_id,
                 &settings.namespace,
@@ -254,7 +256,7 @@ impl Components {
             let category = category(&store).filter(|category| *category == Category::SecretStores)?;
             shared.families.get(category.as_str()).map(|family| &**family)
         };
-        resolve::references(component, shared.mode, &ProcessEnv, &find_store).await
+        resolve::references(component, shared.mode, &shared.environment, &find_store).await
     }
 
     /// Makes a component that is resolved as far as can be, and what has waited for it.

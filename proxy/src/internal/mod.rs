@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use outrigger_link::{CallScope, Callee, Invocation, Reply, Status, Verb};
+use outrigger_link::{CallForm, CallScope, Callee, Invocation, Reply, Status, Verb, code};
 use outrigger_svc::{Body, Request, Response, Service, ServiceExt};
 use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::{Position, Span, SpanKind, TraceContext, Tracer};
@@ -65,7 +65,7 @@ where
         let mut span = self.parts.span(scope.trace.as_ref());
         let position = span.as_ref().map(|span| Position::from(span.context()));
         let peer = scope.context.peer.as_deref();
-        let work = self.parts.call(peer, call, span.as_mut());
+        let work = self.parts.call(peer, scope.form, call, span.as_mut());
         let outcome = position.unwrap_or_default().around(work).await;
         if let Some(span) = &mut span
             && let Err(status) = &outcome
@@ -90,6 +90,7 @@ impl InternalParts {
     async fn call(
         &self,
         peer: Option<&str>,
+        form: CallForm,
         mut call: Invocation,
         span: Option<&mut Span>,
     ) -> Result<Reply, Status> {
@@ -123,7 +124,11 @@ impl InternalParts {
                 Ok(reply)
             }
             Err(error) => {
-                series.response_sent(0);
+                // What went wrong shows in the status of the old form only.
+                series.response_sent(match form {
+                    CallForm::Stream => code::OK,
+                    CallForm::Unary => code::INTERNAL,
+                });
                 Err(Status::internal(format!("error invoking app channel: {error}")))
             }
         }

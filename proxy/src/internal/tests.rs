@@ -29,6 +29,7 @@ fn scope(trace: Option<TraceContext>) -> CallScope {
             peer: None,
         },
         trace,
+        form: CallForm::Stream,
     }
 }
 

@@ -1,10 +1,14 @@
 //! HTTP clients for servers outside, one an origin, and the redirects that they follow.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, LOCATION, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
+    COOKIE, LOCATION, REFERER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 use outrigger_kit::path;
 use outrigger_svc::Body;
@@ -45,6 +49,8 @@ struct Again {
     method: Method,
     headers: HeaderMap,
     has_body: bool,
+    /// Whether the client says itself where it comes from.
+    has_referer: bool,
     base: Base,
     target: Uri,
 }
@@ -140,6 +146,7 @@ impl Again {
             method: request.method().clone(),
             headers: request.headers().clone(),
             has_body: !request.body().is_end_stream(),
+            has_referer: request.headers().contains_key(REFERER),
             base: base.clone(),
             target: request.uri().clone(),
         }
@@ -157,15 +164,25 @@ impl Again {
         };
         let location = response.headers().get(LOCATION)?.to_str().ok()?;
         let (base, target) = self.resolve(location)?;
-        if base.origin.host != self.base.origin.host {
-            for secret in [AUTHORIZATION, COOKIE] {
+        if !is_within(&base.origin.host, &self.base.origin.host) {
+            for secret in [AUTHORIZATION, WWW_AUTHENTICATE, COOKIE] {
                 self.headers.remove(secret);
             }
+        }
+        if !self.has_referer {
+            self.refer(&base);
         }
         if !keeps_method {
             self.method = Method::GET;
             self.has_body = false;
-            for name in [CONTENT_TYPE, CONTENT_LENGTH, TRANSFER_ENCODING] {
+            for name in [
+                CONTENT_TYPE,
+                CONTENT_LENGTH,
+                CONTENT_ENCODING,
+                CONTENT_LANGUAGE,
+                CONTENT_LOCATION,
+                TRANSFER_ENCODING,
+            ] {
                 self.headers.remove(name);
             }
         }
@@ -175,6 +192,19 @@ impl Again {
         *request.uri_mut() = self.target.clone();
         *request.headers_mut() = self.headers.clone();
         Some(request)
+    }
+
+    /// Says where the next request comes from, unless that would tell a plain server of a secure one.
+    fn refer(&mut self, next: &Base) {
+        self.headers.remove(REFERER);
+        if self.base.origin.tls && !next.origin.tls {
+            return;
+        }
+        let scheme = if self.base.origin.tls { "https" } else { "http" };
+        let host = String::from_utf8_lossy(self.base.host.as_bytes());
+        if let Ok(url) = HeaderValue::from_str(&format!("{scheme}://{host}{}", self.target)) {
+            self.headers.insert(REFERER, url);
+        }
     }
 
     /// Where a `Location` points to from here.
@@ -211,4 +241,10 @@ impl Again {
             source,
         }
     }
+}
+
+/// Whether a host is the other one or a part of its domain.
+fn is_within(host: &str, domain: &str) -> bool {
+    let is_below = || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+    host == domain || (domain.parse::<IpAddr>().is_err() && is_below())
 }

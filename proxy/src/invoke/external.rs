@@ -199,12 +199,14 @@ impl External {
         };
         let urls = Clients::new(
             version,
-            network.dialer().with_tls(url_tls),
+            network.dialer().with_tls(url_tls).with_proxies(&network.proxies),
             network.pool_settings(),
         );
         let with_clients = |(name, endpoint): (&String, &Arc<Endpoint>)| {
             let dialer = network.dialer().with_timeouts(ENDPOINT_TIMEOUT, ENDPOINT_TIMEOUT);
-            let dialer = dialer.with_tls(endpoint.tls.clone());
+            let dialer = dialer
+                .with_tls(endpoint.tls.clone())
+                .with_proxies(&network.proxies);
             let clients = Clients::new(HttpVersion::Http1, dialer, network.pool_settings());
             (name.clone(), (Arc::clone(endpoint), clients))
         };

@@ -229,7 +229,7 @@ impl Shared {
             return Box::pin(self.call_own_app(call, trace)).await;
         }
         self.add_headers(&mut call.metadata, way.target());
-        way.target().series.request_sent(Kind::Unary);
+        way.count_attempts();
         let began = Instant::now();
         let reply = self
             .parts

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use outrigger_link::{PeerAddress, Route, code};
 use outrigger_resolver::balance::{Ending, Ticket};
+use outrigger_telemetry::metrics::Kind;
 
 use super::known::Known;
 
@@ -18,6 +19,8 @@ pub(crate) struct Way {
     /// The open call of the present attempt, if it is balanced.
     ticket: Option<Ticket>,
     tried: Vec<Arc<PeerAddress>>,
+    /// Whether each attempt counts as a request of its own.
+    is_counted: bool,
 }
 
 // === impl Way ===
@@ -31,6 +34,7 @@ impl Way {
             is_balanced: false,
             ticket: None,
             tried: Vec::new(),
+            is_counted: false,
         }
     }
 
@@ -42,6 +46,19 @@ impl Way {
             is_balanced: true,
             ticket: Some(ticket),
             tried: Vec::new(),
+            is_counted: false,
+        }
+    }
+
+    /// Counts the first attempt, and each further one when it begins.
+    pub(super) fn count_attempts(&mut self) {
+        self.is_counted = true;
+        self.count();
+    }
+
+    fn count(&self) {
+        if self.is_counted {
+            self.known.series.request_sent(Kind::Unary);
         }
     }
 
@@ -70,6 +87,7 @@ impl Route for Way {
     }
 
     fn advance(&mut self) -> bool {
+        self.count();
         if !self.is_balanced {
             return false;
         }

@@ -1,7 +1,6 @@
 //! Resources that a run is started with.
 
-use outrigger_config::daprd::Settings;
-use outrigger_config::env::ProcessEnv;
+use outrigger_config::daprd::{OwnEnv, Settings};
 use outrigger_config::resources::{
     Component, Disk, Filter, HttpEndpoint, Manifests, Resource, resolve_env_refs,
 };
@@ -28,6 +27,7 @@ pub(super) async fn load(
     components: &Components,
     network: &AppNetwork,
     metadata: &MetadataStore,
+    environment: &OwnEnv,
 ) -> Result<Resources, RunError> {
     let manifests = Manifests::read(&Disk, &settings.resource_paths)
         .map_err(|error| RunError::Components(error.to_string()))?;
@@ -39,7 +39,7 @@ pub(super) async fn load(
     tracing::info!(target: RUNTIME, "Waiting for all outstanding components to be processed…");
     tracing::info!(target: RUNTIME, "All outstanding components processed");
     tracing::info!(target: RUNTIME, "Loading endpoints…");
-    let endpoints = endpoints(settings, &manifests)?;
+    let endpoints = endpoints(settings, &manifests, environment)?;
     metadata.update(|metadata| {
         metadata.http_endpoints = endpoints
             .iter()
@@ -71,14 +71,18 @@ fn filter(settings: &Settings) -> Filter<'_> {
     Filter::new(settings.app_id.as_ref(), &settings.namespace)
 }
 
-fn endpoints(settings: &Settings, manifests: &Manifests) -> Result<Vec<EndpointSettings>, RunError> {
+fn endpoints(
+    settings: &Settings,
+    manifests: &Manifests,
+    environment: &OwnEnv,
+) -> Result<Vec<EndpointSettings>, RunError> {
     let mut endpoints = selected::<HttpEndpoint>(settings, manifests)?;
     for endpoint in &mut endpoints {
         resolve_env_refs(
             HttpEndpoint::KIND,
             &endpoint.metadata.name,
             &mut endpoint.headers,
-            &ProcessEnv,
+            environment,
         );
     }
     Ok(endpoints.into_iter().map(settings_of).collect())

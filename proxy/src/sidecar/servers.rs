@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use outrigger_component::Catalogue;
 use outrigger_config::configuration::{self, Configuration};
-use outrigger_config::daprd::Settings;
+use outrigger_config::daprd::{OwnEnv, Settings};
 use outrigger_identity::tls;
 use outrigger_link::{LinkSettings, PeerSettings, Peers, TcpConnect};
 use outrigger_resolver::{DnsLookup, Resolver};
@@ -21,7 +21,7 @@ use super::resolution::{self, Resolution};
 use super::security::Security;
 use super::{RUNTIME, RunError, resiliency, resources};
 use crate::access::AccessControl;
-use crate::app::{AppChannel, AppNetwork, AppStatus, Dialer, Gate};
+use crate::app::{AppChannel, AppNetwork, AppStatus, Dialer, Gate, Proxies};
 use crate::components::{Components, Handlers, Pipelines, outside};
 use crate::grpc_api::{ApiLog, GrpcRule, GrpcRules, GrpcSettings};
 use crate::health::{Health, Target};
@@ -91,6 +91,7 @@ pub(super) async fn start(
         connect: Arc::new(TcpConnect),
         crypto: tls::provider(),
         workers: workers.len(),
+        proxies: Arc::new(Proxies::new(&settings.http_proxy)),
         read_buffer_size: settings.read_buffer_size,
         metrics: observers.metrics.clone(),
         handlers: pipelines.app.clone(),
@@ -105,6 +106,7 @@ pub(super) async fn start(
         internal: internal.addresses(),
     };
     let (resolver, host_address) = resolution::start(&resolution, configuration).await?;
+    let environment = OwnEnv::new(settings, &host_address, internal_port);
     let components = Components::new(
         settings,
         configuration,
@@ -112,8 +114,9 @@ pub(super) async fn start(
         pipelines.clone(),
         &network,
         metadata.clone(),
+        environment.clone(),
     );
-    let resources = resources::load(settings, &components, &network, &metadata).await?;
+    let resources = resources::load(settings, &components, &network, &metadata, &environment).await?;
     tracing::warn!(target: "dapr.runtime.scheduler.watchhosts", "No scheduler host addresses provided. Scheduler disabled");
     health.target("scheduler-watch-hosts").ready();
     let app = AppChannel::open(&settings.app, settings.grpc_message_limit(), &network)

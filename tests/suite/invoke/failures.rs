@@ -116,6 +116,10 @@ fn a_sidecar_that_is_down_is_tried_four_times_within_four_seconds() {
             (Duration::from_millis(2900)..Duration::from_secs(6)).contains(&took),
             "{took:?}"
         );
+        // The call that succeeded, and four attempts.
+        let labels = [("dst_app_id", "callee"), ("type", "unary")];
+        let name = "dapr_runtime_service_invocation_req_sent_total";
+        assert_eq!(cluster["caller"].daprd.metric(name, &labels).await?, Some(5.0));
         Ok(())
     });
 }

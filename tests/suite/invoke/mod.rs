@@ -4,6 +4,7 @@ mod api;
 mod api_access;
 mod calls_grpc;
 mod channels;
+mod contracts;
 mod external;
 mod failures;
 mod headers;

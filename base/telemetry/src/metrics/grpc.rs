@@ -1,5 +1,6 @@
 //! Calls over gRPC: those to the sidecar, those to the app and to other sidecars.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -136,7 +137,8 @@ impl Grpc {
             return;
         }
         let make = || {
-            let key = [method, code_name(code)];
+            let name = code_name(code);
+            let key = [method, &*name];
             Series {
                 latency: self.latency.resolve(Key::texts(&key)),
                 completed: self.completed.resolve(Key::texts(&key)),
@@ -152,9 +154,9 @@ impl Grpc {
     }
 }
 
-/// The name of a status number, as labels show it.
+/// The name of a status number, as labels show it: `NotFound`, or `Code(20)` for a number without a name.
 #[must_use]
-pub fn code_name(code: i32) -> &'static str {
+pub fn code_name(code: i32) -> Cow<'static, str> {
     const NAMES: [&str; 17] = [
         "OK",
         "Canceled",
@@ -177,6 +179,8 @@ pub fn code_name(code: i32) -> &'static str {
     usize::try_from(code)
         .ok()
         .and_then(|place| NAMES.get(place))
-        .copied()
-        .unwrap_or("Unknown")
+        .map_or_else(
+            || Cow::Owned(format!("Code({})", code.cast_unsigned())),
+            |name| Cow::Borrowed(*name),
+        )
 }

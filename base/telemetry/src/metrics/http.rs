@@ -331,8 +331,8 @@ impl HealthProbes {
     /// Counts a probe over gRPC.
     pub fn grpc(&self, code: i32, elapsed: Duration) {
         let code = super::grpc::code_name(code);
-        self.grpc_completed.increment(&[code]);
-        self.grpc_latency.observe_latency(&[code], elapsed);
+        self.grpc_completed.increment(&[&*code]);
+        self.grpc_latency.observe_latency(&[&*code], elapsed);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use outrigger_svc::Body;
 
-use super::{CallScope, Callee, Running, Shared};
+use super::{CallForm, CallScope, Callee, Running, Shared};
 use crate::codec::{RequestHead, decode_request, decode_request_chunk};
 use crate::pieces::{Messages, Pieces, Side};
 use crate::transport::{Call, RecvHalf, Responder, Rpc};
@@ -40,6 +40,10 @@ impl<C: Callee> Shared<C> {
         let scope = CallScope {
             context: self.context.clone(),
             trace: call.trace,
+            form: match call.rpc {
+                Rpc::Stream => CallForm::Stream,
+                Rpc::Unary => CallForm::Unary,
+            },
         };
         let messages = Messages::new(body, Side::Callee, self.settings.max_message_size);
         let call = match call.rpc {

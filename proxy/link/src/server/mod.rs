@@ -49,6 +49,18 @@ pub struct CallScope {
     pub context: CallContext,
     /// The span of the caller; none if the call names none.
     pub trace: Option<TraceContext>,
+    /// By which method the call came.
+    pub form: CallForm,
+}
+
+/// How the body of a call travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallForm {
+    /// In pieces, by `CallLocalStream`.
+    #[default]
+    Stream,
+    /// As a whole, by `CallLocal`: the way of old callers.
+    Unary,
 }
 
 /// What all calls of one connection share.

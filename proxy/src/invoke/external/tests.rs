@@ -96,6 +96,8 @@ async fn endpoints_follow_redirects_and_urls_do_not() {
             answer.body
         );
         assert!(answer.body.ends_with("\n0 bytes"), "{}", answer.body);
+        let referer = format!("referer: http://{address}/{status}/x\n");
+        assert!(answer.body.contains(&referer), "{}", answer.body);
     }
     for status in [307, 308] {
         let path = format!("/v1.0/invoke/outside/method/{status}/x");
