@@ -21,7 +21,10 @@ const MAX_HEAD: usize = 64 << 10;
 
 /// A client for all components of a run.
 pub(crate) fn client(network: &AppNetwork) -> HttpClient {
-    let dialer = network.dialer().with_tls(Tls::system(&network.crypto));
+    let dialer = network
+        .dialer()
+        .with_tls(Tls::system(&network.crypto))
+        .with_proxies(&network.proxies);
     let settings = PoolSettings {
         max_head: MAX_HEAD,
         ..PoolSettings::default()
