@@ -77,7 +77,7 @@ pub(crate) enum DialError {
     HandshakeTimeout,
     /// The proxy cannot be reached.
     #[error("proxyconnect tcp: {0}")]
-    Proxy(Box<DialError>),
+    Proxy(Box<Self>),
     /// The proxy opens no tunnel; the text is the reason that it gives.
     #[error("{0}")]
     Tunnel(String),
