@@ -41,7 +41,7 @@ impl<C: Callee> Shared<C> {
             context: self.context.clone(),
             trace: call.trace,
             form: match call.rpc {
-                Rpc::Stream => CallForm::Stream,
+                Rpc::Stream | Rpc::Upgrade => CallForm::Stream,
                 Rpc::Unary => CallForm::Unary,
             },
         };
