@@ -277,7 +277,7 @@ mod tests {
     async fn a_connection_that_ends_hears_its_client_out_for_half_a_second() {
         let drain = Drain::new();
         let watched = |server| Watched::new(server, Opened::default(), drain.signal());
-        let begun = Instant::now();
+        let begun = tokio::time::Instant::now();
 
         let (mut client, server) = tokio::io::duplex(64);
         let talk = async {
@@ -303,7 +303,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_silent_after_ten_seconds() {
-        let begun = Instant::now();
+        let begun = tokio::time::Instant::now();
         assert!(Opened::default().settled().await);
         assert_eq!(begun.elapsed(), PATIENCE);
     }
@@ -336,7 +336,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_an_http2_connection_with_running_requests_is_missed() {
-        let begun = Instant::now();
+        let begun = tokio::time::Instant::now();
         Opened::default().forsaken().await;
         assert!(begun.elapsed().is_zero(), "nothing was ever asked");
 
@@ -349,7 +349,7 @@ mod tests {
         let body = running.until_sent(Body::from(Bytes::from_static(b"content")));
         assert!(tokio::time::timeout(PATIENCE, http2.forsaken()).await.is_err());
         drop(body);
-        let begun = Instant::now();
+        let begun = tokio::time::Instant::now();
         http2.forsaken().await;
         assert_eq!(begun.elapsed(), FAREWELL);
     }

@@ -96,7 +96,7 @@ impl World {
             pipelines.clone(),
             &testing::network(metrics.clone()),
             metadata.clone(),
-            outrigger_config::daprd::OwnEnv::default(),
+            OwnEnv::default(),
         );
         Self {
             components,
