@@ -17,6 +17,7 @@ test: test-tools
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --profile ci -- -D warnings
+	$(CARGO) clippy --locked -p outrigger-components --all-targets --features full --profile ci -- -D warnings
 	$(CARGO) xtask deps
 	$(CARGO) xtask gen --check
 	$(CARGO) xtask golden --check

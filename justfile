@@ -30,9 +30,9 @@ golden:
 ci:
     bash .ci/run
 
-# The binary that ships: thin LTO, one codegen unit, stripped.
-dist:
-    cargo build --locked --profile dist -p outrigger
+# The binary that ships: thin LTO, one codegen unit, stripped. `just dist full` has every component.
+dist features="":
+    cargo build --locked --profile dist -p outrigger --features "{{features}}"
 
 # The micro-benches of the hot path.
 bench:

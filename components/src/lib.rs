@@ -4,9 +4,13 @@
 //!
 //! | Feature | Types |
 //! |---|---|
-//! | always | `middleware.http.uppercase` |
+//! | always | `middleware.http.{bearer, oauth2, oauth2clientcredentials, ratelimit, routeralias, routerchecker, sentinel, uppercase}` |
 //! | `consul` (standard) | `nameresolution.consul`, also as `nameresolution.hashicorp.consul` |
 //! | `sqlite` (standard) | `nameresolution.sqlite` |
+//! | `opa` | `middleware.http.opa` |
+//! | `wasm` | `middleware.http.wasm` |
+//!
+//! `standard` is what an ordinary build has, `full` is everything.
 
 use outrigger_component::Catalogue;
 
@@ -19,5 +23,35 @@ pub fn catalogue() -> Catalogue {
     outrigger_component_consul::register(&mut catalogue);
     #[cfg(feature = "sqlite")]
     outrigger_component_sqlite::register(&mut catalogue);
+    #[cfg(feature = "opa")]
+    outrigger_component_opa::register(&mut catalogue);
+    #[cfg(feature = "wasm")]
+    outrigger_component_wasm::register(&mut catalogue);
     catalogue
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_types_are_those_of_the_features() {
+        let catalogue = catalogue();
+        let kinds: Vec<_> = catalogue.http_middleware.kinds().collect();
+        let has = |kind: &str| kinds.contains(&format!("middleware.http.{kind}").as_str());
+        for kind in [
+            "bearer",
+            "oauth2",
+            "oauth2clientcredentials",
+            "ratelimit",
+            "routeralias",
+            "routerchecker",
+            "sentinel",
+            "uppercase",
+        ] {
+            assert!(has(kind), "{kind}");
+        }
+        assert_eq!(has("opa"), cfg!(feature = "opa"));
+        assert_eq!(has("wasm"), cfg!(feature = "wasm"));
+    }
 }

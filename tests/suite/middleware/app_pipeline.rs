@@ -81,7 +81,7 @@ fn calls_to_servers_outside_pass_the_handlers() {
 }
 
 #[test]
-fn one_component_counts_for_both_pipelines() {
+fn a_call_to_the_app_counts_without_an_address() {
     isolated!(async {
         let app = HttpApp::echo().await?;
         let limit = middleware("limit", "ratelimit", &[("maxRequestsPerSecond", "0.001")]);

@@ -57,7 +57,6 @@ fn the_app_gets_a_token_that_the_sidecar_asked_for() {
         let asked = server.requests_for("/token");
         assert_eq!(asked.len(), 1);
         assert_eq!(asked[0].text(), "grant_type=client_credentials&scope=a+b");
-        // Without a token server there is an empty answer, and the app is not called.
         Ok(())
     });
 }
