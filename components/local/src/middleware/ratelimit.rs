@@ -211,7 +211,12 @@ mod tests {
     #[test]
     fn clients_are_told_apart_by_their_address() {
         let peer = Some("192.0.2.1:4000");
-        let table: [(&[(&str, &str)], Option<&str>, Option<&str>); 8] = [
+        type Row = (
+            &'static [(&'static str, &'static str)],
+            Option<&'static str>,
+            Option<&'static str>,
+        );
+        let table: [Row; 8] = [
             (&[], peer, Some("192.0.2.1")),
             (
                 &[("x-forwarded-for", "10.0.0.1, 10.0.0.2")],

@@ -253,7 +253,7 @@ mod tests {
         let response = chain.run(Request::new(Body::from("ping")), answer).await.unwrap();
         assert_eq!(
             response.headers().contains_key(CONTENT_LENGTH),
-            direction == "" || direction == "request"
+            direction.is_empty() || direction == "request"
         );
         let body = collect_limited(response.into_body(), 100).await.unwrap();
         (told.await.unwrap(), String::from_utf8(body.to_vec()).unwrap())
