@@ -1,6 +1,6 @@
 //! The resources that policies come from.
 
-use outrigger_test_kit::{Daprd, HttpApp, isolated};
+use outrigger_test_kit::{Daprd, HttpApp, isolated, until};
 
 use super::super::process::message;
 use super::{flaky, post};
@@ -86,6 +86,48 @@ fn mistakes_are_logged_and_the_sidecar_starts_with_what_stands_before_them() {
                      policy=\"retry\",status=\"\",target=\"app_caller\"} 1";
         assert!(caller.metrics().await?.contains(count));
         Ok(())
+    });
+}
+
+#[test]
+fn a_changed_resource_is_in_force_without_a_new_process() {
+    isolated!(async {
+        let (app, attempts) = flaky().await?;
+        let retries = |number: u32| {
+            named(
+                "mine",
+                &format!(
+                    "spec: {{policies: {{retries: {{r: {{duration: 1ms, maxRetries: {number}}}}}}}, targets: {{apps: \
+                     {{caller: {{retry: r}}}}}}}}"
+                ),
+            )
+        };
+        let caller = Daprd::builder("caller")?
+            .app("http", app.port())
+            .resource("resiliency.yaml", &retries(1))?
+            .start()
+            .await?;
+        assert_eq!(post(&caller, "caller", "fail/9/500/0", "x").await?.status, 500);
+        assert_eq!(attempts.of("/fail/9/500/0"), 2);
+        caller
+            .process
+            .wait_for_line("Starting to watch Resiliency updates for SIGHUP reload")
+            .await?;
+        caller
+            .directory()
+            .write("resources/resiliency.yaml", retries(3))?;
+        caller
+            .process
+            .wait_for_line("Received Resiliency UPDATED event: mine - triggering SIGHUP reload")
+            .await?;
+        let mut number = 0;
+        until("the new policy to be in force", async || {
+            number += 1;
+            let method = format!("fail/9/500/{number}");
+            let reply = post(&caller, "caller", &method, "x").await.ok()?;
+            (reply.status == 500 && attempts.of(&format!("/{method}")) == 4).then_some(())
+        })
+        .await
     });
 }
 
