@@ -30,6 +30,9 @@ const FAILURES: u32 = 3;
 /// Pause after the first ejection; each further one in a row doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
+/// A pause is at least this many times as long as the call waited that failed.
+const WAIT_FACTOR: u32 = 4;
+
 /// Longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -50,8 +53,17 @@ impl Health {
         returned
     }
 
-    /// Notes a failure; the pause, if the instance is ejected by it. `jitter` is from 0 to 1.
-    pub(super) fn fail(&mut self, now: Instant, is_unreachable: bool, jitter: f64) -> Option<Duration> {
+    /// Notes a failure that took `latency` to show; the pause, if the instance is ejected by it. `jitter` is from 0
+    /// to 1.
+    ///
+    /// A hung instance costs each call that it is probed by a long wait, so the pause grows with the wait.
+    pub(super) fn fail(
+        &mut self,
+        now: Instant,
+        is_unreachable: bool,
+        latency: Duration,
+        jitter: f64,
+    ) -> Option<Duration> {
         self.failures = self.failures.saturating_add(1);
         let ejects = match self.state {
             State::Good => is_unreachable || self.failures >= FAILURES,
@@ -65,6 +77,7 @@ impl Health {
         let doubled = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(self.ejections).unwrap_or(u32::MAX));
         self.ejections = self.ejections.saturating_add(1);
         let pause = doubled
+            .max(latency.saturating_mul(WAIT_FACTOR))
             .min(LONGEST_PAUSE)
             .mul_f64(1.0 - JITTER + 2.0 * JITTER * jitter);
         self.state = State::Ejected(now + pause);

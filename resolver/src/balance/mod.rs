@@ -192,7 +192,8 @@ impl<P: Clone> Balance<P> {
                     return None;
                 }
                 let jitter = self.chance.f64();
-                let pause = instance.health.fail(now, ending == Ending::Unreachable, jitter)?;
+                let is_unreachable = ending == Ending::Unreachable;
+                let pause = instance.health.fail(now, is_unreachable, latency, jitter)?;
                 Some(Change::Ejected {
                     address: address(),
                     pause,

@@ -164,6 +164,18 @@ async fn each_failed_probe_doubles_the_pause_up_to_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_that_was_long_waited_for_ejects_for_long() {
+    let mut balance = balance(&["well", "hung"]);
+    let open: Vec<_> = (0..2).map(|_| balance.choose().unwrap()).collect();
+    advance(SECOND * 15).await;
+    let (_, ticket) = open.iter().find(|(place, _)| &**place == "hung").unwrap();
+    let Some(Change::Ejected { pause, .. }) = balance.end(ticket, Ending::Unreachable) else {
+        panic!("not ejected");
+    };
+    assert!(pause >= SECOND * 48, "{pause:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn failed_answers_eject_when_there_are_three_in_a_row() {
     let mut balance = balance(&["well", "sick"]);
     assert_eq!(call_of(&mut balance, "sick", Ending::Failed), None);

@@ -123,7 +123,7 @@ fn a_hung_instance_holds_few_calls_and_none_is_lost() {
         let counts = fleet.call(4, 100).await?;
         // Those that were caught wait for the pings to go unanswered and are then made again.
         assert_eq!(counts.get("two"), Some(&400), "{counts:?}");
-        assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
         fleet.instances[0].0.process.signal(Signal::Continue).await?;
         Ok(())
     });
