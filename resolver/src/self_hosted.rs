@@ -40,10 +40,13 @@ pub(crate) struct SelfHosted {
 struct Inner {
     local: LocalRegistry,
     multicast: Option<MdnsResolver>,
-    /// The sets that calls read, by app id and namespace.
-    sets: Mutex<HashMap<(Arc<str>, Arc<str>), Arc<Endpoints>>>,
+    /// The sets that calls read.
+    sets: Mutex<Sets>,
     departed: Mutex<Departed>,
 }
+
+/// Live sets by app id and namespace.
+type Sets = HashMap<(Arc<str>, Arc<str>), Arc<Endpoints>>;
 
 /// Addresses of sidecars that have left the registry, which multicast DNS may still remember.
 #[derive(Default)]

@@ -184,19 +184,19 @@ pub(crate) mod tests {
         }
     }
 
-    fn registration(config: Value, instance: &Instance) -> Result<Option<Registration>, String> {
-        Registration::of(&Config::parse(&config).unwrap(), instance)
+    fn registration(config: &Value, instance: &Instance) -> Result<Option<Registration>, String> {
+        Registration::of(&Config::parse(config).unwrap(), instance)
     }
 
     #[test]
     fn nothing_is_registered_unless_it_is_asked_for() {
-        assert_eq!(registration(json!({}), &instance()), Ok(None));
+        assert_eq!(registration(&json!({}), &instance()), Ok(None));
     }
 
     #[test]
     fn the_default_registration_has_a_check_of_the_sidecars_health() {
         let config = json!({ "selfRegister": true, "tags": ["v1"], "meta": { "zone": "a" } });
-        let registration = registration(config, &instance()).unwrap().unwrap();
+        let registration = registration(&config, &instance()).unwrap().unwrap();
         assert_eq!(
             (registration.id.as_str(), registration.name.as_str()),
             ("orders-10.0.0.1-3500", "orders")
@@ -227,7 +227,7 @@ pub(crate) mod tests {
             "daprPortMetaKey": "PORT",
             "checks": [{ "name": "mine", "checkID": "c1", "tcp": "10.0.0.1:1", "interval": "5s", "tlsSkipVerify": true }],
         });
-        let service = registration(config, &instance()).unwrap().unwrap().service;
+        let service = registration(&config, &instance()).unwrap().unwrap().service;
         assert_eq!(service["Meta"], json!({ "PORT": "50002" }));
         assert_eq!(
             service["Checks"],
@@ -268,7 +268,7 @@ pub(crate) mod tests {
             ),
         ];
         for (instance, name) in table {
-            let error = registration(json!({ "selfRegister": true }), &instance).unwrap_err();
+            let error = registration(&json!({ "selfRegister": true }), &instance).unwrap_err();
             assert_eq!(error, format!("metadata property missing: {name}"));
         }
     }
@@ -281,7 +281,7 @@ pub(crate) mod tests {
                 "check": { "http": "http://x", "interval": "1s" },
             },
         });
-        let registration = registration(config, &instance()).unwrap().unwrap();
+        let registration = registration(&config, &instance()).unwrap().unwrap();
         assert_eq!(
             registration.service,
             json!({

@@ -261,14 +261,13 @@ impl<P: Clone> Balance<P> {
             }
         }
         // Some do not fit: a fair draw from those that do, in one pass (reservoir sampling).
-        let mut drawn = [None; 2];
-        let mut seen = 0;
-        for (index, _) in self
+        let fitting = self
             .instances
             .iter()
             .enumerate()
-            .filter(|(_, instance)| fits(instance))
-        {
+            .filter(|(_, instance)| fits(instance));
+        let mut drawn = [None; 2];
+        for (seen, (index, _)) in fitting.enumerate() {
             let slot = if seen < 2 {
                 seen
             } else {
@@ -277,7 +276,6 @@ impl<P: Clone> Balance<P> {
             if let Some(drawn) = drawn.get_mut(slot) {
                 *drawn = Some(index);
             }
-            seen += 1;
         }
         drawn[0].map(|one| (one, drawn[1]))
     }

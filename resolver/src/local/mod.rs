@@ -182,7 +182,7 @@ impl LocalRegistry {
                 fs::remove_file(&path).ok();
             }
         }
-        let found = without_outdated(found, &self.own);
+        let found = without_outdated(&found, &self.own);
         let mut known = self.lock();
         if *known != found {
             *known = found;
@@ -266,7 +266,7 @@ fn read(path: &Path) -> Option<Record> {
 /// Drops records of ports that have another owner by now: a port has one, and the process that started last has it.
 ///
 /// The own port is the own sidecar's, whatever else stands there.
-fn without_outdated(found: Vec<(Record, PathBuf)>, own: &Record) -> Vec<Record> {
+fn without_outdated(found: &[(Record, PathBuf)], own: &Record) -> Vec<Record> {
     let outdates = |one: &Record, other: &Record| {
         one.address == other.address
             && one.process != other.process

@@ -110,7 +110,7 @@ async fn a_port_belongs_to_the_process_that_started_last() {
     put(
         &folder,
         &Record {
-            process: process.clone(),
+            process,
             ..record("own-port", 1)
         },
     );

@@ -103,7 +103,8 @@ fn two_cpu_profiles_at_once_are_refused_and_a_stop_does_not_wait_for_one() {
             .flag("profile-port", port)
             .start()
             .await?;
-        let url = move |seconds: u32| format!("http://127.0.0.1:{port}/debug/pprof/profile?seconds={seconds}");
+        let url =
+            move |seconds: u32| format!("http://127.0.0.1:{port}/debug/pprof/profile?seconds={seconds}");
         // Whichever comes first refuses the other; the long one asks again.
         let long = tokio::spawn(async move {
             loop {
