@@ -1,10 +1,10 @@
 //! Calls to an app with several instances, over loopback.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use outrigger_telemetry::metrics::{Metrics, MetricsSettings};
 use outrigger_telemetry::trace::Tracer;
+use tokio::time::Instant;
 
 use super::testing::{invoker, start_peer};
 use crate::app::testing::{channel, echo, start_app, streamed};

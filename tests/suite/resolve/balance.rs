@@ -1,9 +1,10 @@
 //! An app with several instances: calls go where they are answered best.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use outrigger_test_kit::{Daprd, Directory, HttpApp, HttpResponse, Result, Signal, isolated, until};
+use tokio::time::Instant;
 
 use super::{named, sidecar};
 

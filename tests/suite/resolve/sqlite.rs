@@ -64,7 +64,7 @@ fn a_sidecar_that_was_killed_is_forgotten_when_its_row_is_old() {
             .start()
             .await?;
         // It lives longer than its row would without being renewed.
-        let started = std::time::Instant::now();
+        let started = tokio::time::Instant::now();
         until("two intervals to pass", async || {
             let is_there = caller.invoke("callee", "x").await.ok()?.status == 200;
             assert!(is_there);
