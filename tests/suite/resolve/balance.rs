@@ -79,7 +79,8 @@ fn no_call_fails_when_an_instance_is_killed() {
     isolated!(async {
         let mut fleet = Fleet::start(&["one", "two", "three"]).await?;
         fleet.call(1, 10).await?;
-        let (killed, _) = fleet.instances.remove(0);
+        // The app lives: only its sidecar dies.
+        let (killed, _app) = fleet.instances.remove(0);
         let calls = fleet.call(8, 200);
         let killing = async {
             killed.process.signal(Signal::Kill).await?;
