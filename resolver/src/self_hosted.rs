@@ -46,7 +46,15 @@ struct Inner {
 }
 
 /// Live sets by app id and namespace.
-type Sets = HashMap<(Arc<str>, Arc<str>), Arc<Endpoints>>;
+type Sets = HashMap<(Arc<str>, Arc<str>), Live>;
+
+/// The set of one app.
+#[derive(Default)]
+struct Live {
+    endpoints: Arc<Endpoints>,
+    /// Since when nobody is known any more; meanwhile the last ones stay.
+    deserted: Option<Instant>,
+}
 
 /// Addresses of sidecars that have left the registry, which multicast DNS may still remember.
 #[derive(Default)]
@@ -57,6 +65,13 @@ struct Departed {
 
 /// How long multicast DNS may remember an address that nobody answers at: its lifetime and a round of refreshes.
 const MEMORY: Duration = Duration::from_secs(100);
+
+/// How long the last instance of an app is remembered, so that a call to one that restarts is tried again as calls
+/// are, instead of being told that there is no such app. Multicast DNS does so as well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Time between two looks for what is remembered too long.
+const SWEEP: Duration = Duration::from_secs(30);
 
 // === impl SelfHosted ===
 
@@ -191,9 +206,9 @@ impl Inner {
         }
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (request.app_id.into(), request.namespace.into());
-        let set = Arc::clone(sets.entry(key).or_default());
-        set.replace(merged);
-        Some(set)
+        let live = sets.entry(key).or_default();
+        live.update(merged);
+        Some(Arc::clone(&live.endpoints))
     }
 
     /// All instances of an app that are known by now.
@@ -230,12 +245,29 @@ impl Inner {
             tokio::select! {
                 changed = local.changed() => if changed.is_err() { return },
                 Ok(()) = multicast.changed() => {}
+                () = tokio::time::sleep(SWEEP) => {}
             }
-            let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-            for ((app_id, namespace), set) in &*sets {
-                set.replace(self.merged(app_id, namespace));
+            let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+            for ((app_id, namespace), live) in &mut *sets {
+                live.update(self.merged(app_id, namespace));
             }
         }
+    }
+}
+
+// === impl Live ===
+
+impl Live {
+    fn update(&mut self, merged: Vec<Endpoint>) {
+        if merged.is_empty() {
+            let since = *self.deserted.get_or_insert_with(Instant::now);
+            if since.elapsed() < PATIENCE {
+                return;
+            }
+        } else {
+            self.deserted = None;
+        }
+        self.endpoints.replace(merged);
     }
 }
 
@@ -335,11 +367,33 @@ mod tests {
             ["127.0.0.1:2"]
         );
 
-        let second = local(&place, "callee", "default", 4);
+        let _second = local(&place, "callee", "default", 4);
         until(&resolver, "callee", &["127.0.0.1:3", "127.0.0.1:4"]).await;
         drop(callee);
         until(&resolver, "callee", &["127.0.0.1:4"]).await;
+        resolver.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_instance_is_remembered_for_a_minute_or_until_another_comes() {
+        let place = Temporary::new();
+        let caller = SelfHosted::join(local(&place, "caller", "default", 1), None);
+        let resolver = Resolver::new(Arc::new(caller));
+        let callee = local(&place, "callee", "default", 3);
+        assert_eq!(
+            found(&resolver, "callee", "default").await.unwrap(),
+            ["127.0.0.1:3"]
+        );
+        drop(callee);
+        tokio::time::sleep(PATIENCE / 2).await;
+        assert_eq!(
+            found(&resolver, "callee", "default").await.unwrap(),
+            ["127.0.0.1:3"]
+        );
+        let second = local(&place, "callee", "default", 4);
+        until(&resolver, "callee", &["127.0.0.1:4"]).await;
         drop(second);
+        tokio::time::sleep(PATIENCE + 2 * SWEEP).await;
         until(&resolver, "callee", &[]).await;
         assert!(found(&resolver, "callee", "default").await.is_err());
         resolver.close().await;

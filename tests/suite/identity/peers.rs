@@ -76,12 +76,21 @@ fn every_shape_of_certificate_is_judged_and_the_sidecar_survives() {
             match reply {
                 Ok(reply) => {
                     assert!(let_in, "{name} was let in");
-                    assert_eq!((reply.status, reply.message.as_str()), (0, ""), "{name}");
+                    // The id is good enough for TLS, but names no app that access control could judge.
+                    let expected = match *name {
+                        "short" => (7, "malformed SPIFFE ID: spiffe://public/myapp"),
+                        _ => (0, ""),
+                    };
+                    assert_eq!((reply.status, reply.message.as_str()), expected, "{name}");
                 }
                 Err(error) => assert!(!let_in, "{name} was refused: {error:#}"),
             }
         }
-        let answered = shapes.iter().filter(|(_, _, let_in)| *let_in).count();
+        let is_answered = |name: &str, let_in: bool| let_in && name != "short";
+        let answered = shapes
+            .iter()
+            .filter(|(name, _, let_in)| is_answered(name, *let_in))
+            .count();
         assert_eq!(callee.app.requests_for("/public").len(), answered);
         assert_eq!(
             callee.daprd.get("/v1.0/healthz").await?.status,

@@ -12,7 +12,7 @@ use super::{AbortOnDrop, Attempt, Checkout, Link};
 use crate::body::{next_data, poll_data};
 use crate::codec::{
     EncodeError, Piece, decode_response, decode_response_chunk, encode_request, encode_request_chunk,
-    encode_tail_chunk, piece_size,
+    encode_tail_chunk, piece_limit, piece_size,
 };
 use crate::pieces::{Messages, Pieces, Side};
 use crate::transport::{CallFailure, Head, Outgoing, RecvHalf, Rpc, SendHalf};
@@ -93,7 +93,7 @@ impl Link {
             sending = Some(Box::pin(send_rest(send, body, rest, sent, max)));
         }
 
-        let mut waiting = Waiting::new(recv, max);
+        let mut waiting = Waiting::new(recv, piece_limit(max));
         let first = poll_fn(|cx| {
             if let Some(work) = &mut sending
                 && let Poll::Ready(sent) = work.as_mut().poll(cx)

@@ -86,6 +86,14 @@ pub(crate) const fn piece_size(max_message_size: usize) -> usize {
     }
 }
 
+/// The longest message that is taken from a call in pieces.
+///
+/// The peer does not know this side's limit, and its pieces say nothing of the body's length: a low limit must not
+/// refuse a piece of usual size.
+pub(crate) fn piece_limit(max_message_size: usize) -> usize {
+    max_message_size.max(2 * PIECE)
+}
+
 // === impl EncodeError ===
 
 impl From<EncodeError> for crate::Status {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use outrigger_svc::Body;
 
 use super::{CallForm, CallScope, Callee, Running, Shared};
-use crate::codec::{RequestHead, decode_request, decode_request_chunk};
+use crate::codec::{RequestHead, decode_request, decode_request_chunk, piece_limit};
 use crate::pieces::{Messages, Pieces, Side};
 use crate::transport::{Call, RecvHalf, Responder, Rpc};
 use crate::{Invocation, Reply, Status, code};
@@ -45,7 +45,12 @@ impl<C: Callee> Shared<C> {
                 Rpc::Unary => CallForm::Unary,
             },
         };
-        let messages = Messages::new(body, Side::Callee, self.settings.max_message_size);
+        let max = self.settings.max_message_size;
+        let limit = match call.rpc {
+            Rpc::Unary => max,
+            Rpc::Stream | Rpc::Upgrade => piece_limit(max),
+        };
+        let messages = Messages::new(body, Side::Callee, limit);
         let call = match call.rpc {
             Rpc::Stream => read_stream(messages).await?,
             Rpc::Unary => read_unary(messages).await?,
