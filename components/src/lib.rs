@@ -27,6 +27,36 @@ pub fn catalogue() -> Catalogue {
     outrigger_component_opa::register(&mut catalogue);
     #[cfg(feature = "wasm")]
     outrigger_component_wasm::register(&mut catalogue);
+    #[cfg(feature = "aws")]
+    outrigger_component_aws::register(&mut catalogue);
+    #[cfg(feature = "azure")]
+    outrigger_component_azure::register(&mut catalogue);
+    #[cfg(feature = "cassandra")]
+    outrigger_component_cassandra::register(&mut catalogue);
+    #[cfg(feature = "etcd")]
+    outrigger_component_etcd::register(&mut catalogue);
+    #[cfg(feature = "gcp")]
+    outrigger_component_gcp::register(&mut catalogue);
+    #[cfg(feature = "kubernetes")]
+    outrigger_component_kubernetes::register(&mut catalogue);
+    #[cfg(feature = "memcached")]
+    outrigger_component_memcached::register(&mut catalogue);
+    #[cfg(feature = "mongodb")]
+    outrigger_component_mongodb::register(&mut catalogue);
+    #[cfg(feature = "mysql")]
+    outrigger_component_mysql::register(&mut catalogue);
+    #[cfg(feature = "nats")]
+    outrigger_component_nats::register(&mut catalogue);
+    #[cfg(feature = "postgres")]
+    outrigger_component_postgres::register(&mut catalogue);
+    #[cfg(feature = "redis")]
+    outrigger_component_redis::register(&mut catalogue);
+    #[cfg(feature = "sqlserver")]
+    outrigger_component_sqlserver::register(&mut catalogue);
+    #[cfg(feature = "vault")]
+    outrigger_component_vault::register(&mut catalogue);
+    #[cfg(feature = "zookeeper")]
+    outrigger_component_zookeeper::register(&mut catalogue);
     catalogue
 }
 

@@ -12,7 +12,7 @@ use outrigger_telemetry::trace::{TraceContext, Tracer};
 
 use crate::access::{AccessControl, Protocol, Subject};
 use crate::app::{AppChannel, GrpcApp};
-use crate::components::Handlers;
+use crate::components::{Handlers, Stores};
 use crate::grpc_api::{Backend, GrpcSettings, Shutdown};
 use crate::health::Health;
 use crate::http_api::{AllowedOrigins, ApiLogging, RouteParts, Router, ShutdownHook, ShutdownKind};
@@ -37,6 +37,7 @@ pub(crate) struct Runtime {
     pub(crate) allowed_origins: Option<AllowedOrigins>,
     pub(crate) max_body: Option<u64>,
     pub(crate) http_handlers: Handlers,
+    pub(crate) stores: Stores,
     pub(crate) routers: Routers,
     pub(crate) grpc: GrpcSettings,
     pub(crate) invoker: InvokerParts,

@@ -10,13 +10,19 @@
 //! `outrigger-components` calls those of the vendors that a build has. The sidecar knows traits and registries
 //! only; a type that is not in the catalogue is an unknown type.
 
+pub mod configuration;
+pub mod crypto;
 pub mod http_client;
 pub mod http_middleware;
+pub mod lock;
 pub mod name_resolution;
+pub mod secrets;
+pub mod state;
 
 mod answer;
 mod catalogue;
 mod condition;
+mod feature;
 mod init;
 mod properties;
 mod registry;
@@ -24,6 +30,7 @@ mod registry;
 pub use answer::{answer, answer_text};
 pub use catalogue::Catalogue;
 pub use condition::Condition;
+pub use feature::Feature;
 pub use http_client::{FetchError, HttpClient, SendHttp};
 pub use http_middleware::{Chain, HttpMiddleware, Next};
 pub use init::Init;

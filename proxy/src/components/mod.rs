@@ -18,6 +18,8 @@ mod middleware;
 mod outside;
 mod resolve;
 mod state;
+mod stores;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -39,12 +41,15 @@ use self::family::{Absent, Failure, Family, Opened};
 use self::middleware::MiddlewareFamily;
 use self::resolve::Resolved;
 use self::state::{State, States};
+use self::stores::NamedFamily;
 use crate::app::AppNetwork;
 use crate::metadata::{self, MetadataStore};
 
 pub(crate) use self::handlers::Handlers;
 pub(crate) use self::middleware::Pipelines;
 pub(crate) use self::outside::client as outside;
+pub(crate) use self::stores::Stores;
+pub(crate) use self::table::Table;
 
 /// All components of a run. Clones share them.
 #[derive(Clone)]
@@ -94,18 +99,18 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 // === impl Components ===
 
 impl Components {
-    /// No component is loaded yet; `pipelines` are filled as middleware is.
+    /// No component is loaded yet; `pipelines` and `stores` are filled as components are.
     pub(crate) fn new(
         settings: &Settings,
         configuration: &Configuration,
         catalogue: &Catalogue,
-        pipelines: Pipelines,
+        (pipelines, stores): (Pipelines, Stores),
         network: &AppNetwork,
         metadata: MetadataStore,
         environment: OwnEnv,
     ) -> Self {
         Self(Arc::new(Shared {
-            families: families(configuration, catalogue, pipelines),
+            families: families(configuration, catalogue, pipelines, stores),
             app_id: settings.app_id.clone(),
             namespace: settings.namespace.clone(),
             mode: settings.mode,
@@ -458,6 +463,7 @@ fn families(
     configuration: &Configuration,
     catalogue: &Catalogue,
     pipelines: Pipelines,
+    stores: Stores,
 ) -> BTreeMap<&'static str, Box<dyn Family>> {
     let middleware = MiddlewareFamily::new(
         catalogue.http_middleware.clone(),
@@ -465,14 +471,25 @@ fn families(
         configuration.http_pipeline.clone(),
         configuration.app_http_pipeline.clone(),
     );
+    let secrets = NamedFamily::new(
+        Category::SecretStores,
+        catalogue.secret_stores.clone(),
+        stores.secrets,
+    );
+    let values = NamedFamily::new(
+        Category::Configuration,
+        catalogue.configuration.clone(),
+        stores.configuration,
+    );
+    let keys = NamedFamily::new(Category::Crypto, catalogue.crypto.clone(), stores.crypto);
     let rows: [(Category, Box<dyn Family>); 9] = [
         (Category::Bindings, Box::new(Absent(Category::Bindings))),
-        (Category::Configuration, Box::new(Absent(Category::Configuration))),
-        (Category::Crypto, Box::new(Absent(Category::Crypto))),
+        (Category::Configuration, Box::new(values)),
+        (Category::Crypto, Box::new(keys)),
         (Category::Lock, Box::new(Absent(Category::Lock))),
         (Category::Middleware, Box::new(middleware)),
         (Category::Pubsub, Box::new(Absent(Category::Pubsub))),
-        (Category::SecretStores, Box::new(Absent(Category::SecretStores))),
+        (Category::SecretStores, Box::new(secrets)),
         (Category::State, Box::new(Absent(Category::State))),
         (Category::Conversation, Box::new(Absent(Category::Conversation))),
     ];

@@ -26,9 +26,9 @@ impl HttpMiddleware for Say {
 
 /// Secret stores that know one secret.
 #[derive(Debug)]
-struct Stores;
+struct OneSecret;
 
-impl Family for Stores {
+impl Family for OneSecret {
     fn open<'a>(&'a self, _: &'a Component, _: Init) -> BoxFuture<'a, Result<Opened, Failure>> {
         let capabilities = vec!["MULTIPLE_KEY_VALUES_PER_SECRET".to_owned()];
         Box::pin(async { Ok(Opened { capabilities }) })
@@ -93,7 +93,7 @@ impl World {
             &settings,
             configuration,
             &catalogue,
-            pipelines.clone(),
+            (pipelines.clone(), Stores::default()),
             &testing::network(metrics.clone()),
             metadata.clone(),
             OwnEnv::default(),
@@ -111,7 +111,7 @@ impl World {
         let shared = Arc::get_mut(&mut world.components.0).unwrap();
         shared
             .families
-            .insert(Category::SecretStores.as_str(), Box::new(Stores));
+            .insert(Category::SecretStores.as_str(), Box::new(OneSecret));
         world
     }
 

@@ -22,7 +22,7 @@ use super::security::Security;
 use super::{RUNTIME, RunError, resiliency, resources};
 use crate::access::AccessControl;
 use crate::app::{AppChannel, AppNetwork, AppStatus, Dialer, Gate, Proxies};
-use crate::components::{Components, Handlers, Pipelines, outside};
+use crate::components::{Components, Handlers, Pipelines, Stores, outside};
 use crate::grpc_api::{ApiLog, GrpcRule, GrpcRules, GrpcSettings};
 use crate::health::{Health, Target};
 use crate::host::Host;
@@ -85,7 +85,7 @@ pub(super) async fn start(
     let internal = ports::hold_internal_port(settings, host).await?;
     let internal_port = internal.addresses().first().map_or(0, SocketAddr::port);
     let lookup = DnsLookup::from_system().map_err(RunError::AppChannel)?;
-    let pipelines = Pipelines::default();
+    let (pipelines, stores) = (Pipelines::default(), Stores::default());
     let network = AppNetwork {
         lookup: Arc::new(lookup),
         connect: Arc::new(TcpConnect),
@@ -111,7 +111,7 @@ pub(super) async fn start(
         settings,
         configuration,
         catalogue,
-        pipelines.clone(),
+        (pipelines.clone(), stores.clone()),
         &network,
         metadata.clone(),
         environment.clone(),
@@ -165,7 +165,7 @@ pub(super) async fn start(
         observers,
         invoker,
         app,
-        pipelines.server,
+        (pipelines.server, stores),
         access,
     ));
     let parts: Arc<[WorkerParts]> = (0..workers.len()).map(|_| runtime.worker()).collect();
@@ -248,7 +248,7 @@ fn runtime(
     observers: &Observers,
     invoker: InvokerParts,
     app: Option<AppChannel>,
-    http_handlers: Handlers,
+    (http_handlers, stores): (Handlers, Stores),
     access: AccessControl,
 ) -> Runtime {
     let api_logging = api_logging(settings, configuration);
@@ -267,6 +267,7 @@ fn runtime(
         allowed_origins: AllowedOrigins::parse(&settings.allowed_origins),
         max_body: settings.http_body_limit().map(|limit| limit as u64),
         http_handlers,
+        stores,
         routers: Routers {
             api: Arc::new(Router::new(&rules, Port::Api)),
             public: Arc::new(Router::new(&rules, Port::Public)),

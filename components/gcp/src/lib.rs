@@ -1,0 +1,6 @@
+//! Google Cloud: secrets.
+
+use outrigger_component::Catalogue;
+
+/// Adds the types of this crate.
+pub fn register(_catalogue: &mut Catalogue) {}

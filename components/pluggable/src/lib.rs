@@ -1,0 +1,6 @@
+//! Components in other processes, behind a Unix socket.
+
+use outrigger_component::Catalogue;
+
+/// Adds the types of this crate.
+pub fn register(_catalogue: &mut Catalogue) {}

@@ -1,0 +1,6 @@
+//! PostgreSQL and its kin: state and configuration.
+
+use outrigger_component::Catalogue;
+
+/// Adds the types of this crate.
+pub fn register(_catalogue: &mut Catalogue) {}
