@@ -8,6 +8,7 @@
 //!   Collector                     spans that a sidecar exported
 //!   Authority                     certificates, right and wrong ones
 //!   Consul                        a fake of its agent, which says so
+//!   servers                       real stores, each with a folder and a port of its own
 //!   FaultProxy                    a network that misbehaves at command
 //! ```
 //!
@@ -39,6 +40,7 @@ mod ports;
 mod process;
 mod require;
 mod sentry;
+pub mod servers;
 pub mod tls;
 mod until;
 
