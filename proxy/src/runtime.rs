@@ -15,7 +15,7 @@ use crate::app::{AppChannel, GrpcApp};
 use crate::components::{Handlers, Stores};
 use crate::grpc_api::{Backend, GrpcSettings, Shutdown};
 use crate::health::Health;
-use crate::http_api::{AllowedOrigins, ApiLogging, RouteParts, Router, ShutdownHook, ShutdownKind};
+use crate::http_api::{AllowedOrigins, ApiLogging, Blocks, RouteParts, Router, ShutdownHook, ShutdownKind};
 use crate::internal::InternalParts;
 use crate::invoke::{HttpInvoke, Invoker, InvokerParts, Way};
 use crate::metadata::MetadataStore;
@@ -113,8 +113,15 @@ impl Runtime {
                 ShutdownKind::Graceful => stop.request(StopCause::Api),
                 ShutdownKind::Forced => stop.request(StopCause::Forced),
             }),
-            app_id: self.app_id.to_string(),
-            namespace: self.namespace.to_string(),
+            blocks: self.blocks(),
+        }
+    }
+
+    /// The building blocks behind the HTTP API.
+    fn blocks(&self) -> Blocks {
+        Blocks {
+            app_id: Arc::clone(&self.app_id),
+            namespace: Arc::clone(&self.namespace),
         }
     }
 

@@ -35,6 +35,7 @@ pub(crate) mod testing;
 mod token;
 mod trace;
 
+pub(crate) use blocks::Blocks;
 pub(crate) use call::Call;
 pub(crate) use cors::{AllowedOrigins, Cors};
 pub(crate) use limit::BodyLimit;

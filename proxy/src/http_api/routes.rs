@@ -13,7 +13,7 @@ use outrigger_error::Error;
 use outrigger_kit::percent::decode_form_text;
 use outrigger_svc::{BoxFuture, Request, Response, Service};
 
-use super::blocks::Unconfigured;
+use super::blocks::Blocks;
 use super::reply::{empty, json, no_content, read, text};
 use super::router::{Matched, Miss, Router};
 use super::table::Operation;
@@ -39,10 +39,8 @@ pub(crate) struct RouteParts {
     pub(crate) metadata: MetadataStore,
     /// What happens on a shutdown request.
     pub(crate) shutdown: ShutdownHook,
-    /// App id of the sidecar.
-    pub(crate) app_id: String,
-    /// Namespace of the sidecar.
-    pub(crate) namespace: String,
+    /// The building blocks.
+    pub(crate) blocks: Blocks,
 }
 
 /// Ends the sidecar at the wish of a client.
@@ -61,7 +59,6 @@ pub(crate) enum ShutdownKind {
 #[derive(Debug)]
 struct Shared {
     parts: RouteParts,
-    blocks: Unconfigured,
     /// The prefix test of the hot path holds only while no rule has removed invocation.
     invokes: bool,
 }
@@ -74,16 +71,8 @@ impl Routes {
     /// The routes of one port.
     #[must_use]
     pub(crate) fn new(parts: RouteParts) -> Self {
-        let blocks = Unconfigured {
-            app_id: parts.app_id.clone(),
-            namespace: parts.namespace.clone(),
-        };
         let invokes = parts.invoke.is_some() && parts.router.has_invocation();
-        Self(Arc::new(Shared {
-            parts,
-            blocks,
-            invokes,
-        }))
+        Self(Arc::new(Shared { parts, invokes }))
     }
 }
 
@@ -123,7 +112,7 @@ impl Shared {
             Operation::Healthz => self.healthz(&call.request),
             Operation::HealthzOutbound => self.outbound(),
             Operation::Shutdown => Ok(self.shutdown(&call.request)),
-            other => self.blocks.answer(other, values, call.request).await,
+            other => self.parts.blocks.answer(other, values, call.request).await,
         }
     }
 
@@ -150,7 +139,7 @@ impl Shared {
             .check()
             .map_err(|unready| Error::NotReady(unready.to_string()))?;
         match query::first(request.uri().query(), "appid") {
-            Some(app_id) if app_id != self.parts.app_id => Err(Error::AppIdMismatch),
+            Some(app_id) if app_id != *self.parts.blocks.app_id => Err(Error::AppIdMismatch),
             _ => Ok(no_content()),
         }
     }

@@ -11,8 +11,8 @@ use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::Tracer;
 
 use super::{
-    AllowedOrigins, ApiLogging, ApiRules, BodyLimit, Cors, LogCalls, Measure, Open, Port, RequireToken,
-    Rescue, RouteParts, Router, Routes, ShutdownHook, ShutdownKind, Trace, UserMiddleware,
+    AllowedOrigins, ApiLogging, ApiRules, Blocks, BodyLimit, Cors, LogCalls, Measure, Open, Port,
+    RequireToken, Rescue, RouteParts, Router, Routes, ShutdownHook, ShutdownKind, Trace, UserMiddleware,
 };
 use crate::components::Handlers;
 use crate::health::Health;
@@ -85,8 +85,10 @@ impl Api {
             health: self.health.clone(),
             metadata: self.metadata.clone(),
             shutdown: ShutdownHook::new(move |kind| told.lock().unwrap().push(kind)),
-            app_id: "caller".to_owned(),
-            namespace: "default".to_owned(),
+            blocks: Blocks {
+                app_id: "caller".into(),
+                namespace: "default".into(),
+            },
         };
         let metrics = self.metrics.is_enabled().then(|| self.metrics.clone());
         stack(Routes::new(parts))

@@ -1,0 +1,80 @@
+//! Bodies of requests, as the reference reads them.
+
+use std::fmt::Display;
+
+use outrigger_error::Error;
+use outrigger_svc::Request;
+use serde_json::{Map, Value};
+
+use crate::http_api::reply::read;
+
+/// The members of a protojson body; an empty body is an empty message.
+pub(super) async fn protojson(request: Request) -> Result<Map<String, Value>, Error> {
+    let body = read(request.into_body()).await.map_err(Error::BodyRead)?;
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(&body) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(Error::MalformedBody(
+            "proto: syntax error (line 1:1): unexpected token".to_owned(),
+        )),
+        Err(error) => Err(Error::MalformedBody(format!(
+            "proto: syntax error {}",
+            position(&error)
+        ))),
+    }
+}
+
+/// The member under one of its names.
+pub(super) fn member<'a>(members: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Value> {
+    names.iter().find_map(|name| members.get(*name))
+}
+
+fn position(error: &serde_json::Error) -> impl Display {
+    format!("(line {}:{}): {error}", error.line(), error.column())
+}
+
+/// The first JSON value of a body, as Go's stream decoder takes it: what follows is ignored.
+pub(super) fn first_json_value(body: &[u8]) -> Result<Value, String> {
+    let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
+    match values.next() {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(go_text(&error, body)),
+        None => Err("EOF".to_owned()),
+    }
+}
+
+/// The members of an object, or what it is instead in the words of Go; `null` has none.
+pub(super) fn members<'a>(value: &'a Value, go_type: &str) -> Result<Option<&'a Map<String, Value>>, String> {
+    let kind = match value {
+        Value::Object(members) => return Ok(Some(members)),
+        Value::Null => return Ok(None),
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+    };
+    Err(format!(
+        "json: cannot unmarshal {kind} into Go value of type {go_type}"
+    ))
+}
+
+/// A syntax error in the words of Go's decoder.
+fn go_text(error: &serde_json::Error, body: &[u8]) -> String {
+    if error.is_eof() {
+        return "unexpected EOF".to_owned();
+    }
+    let line = body
+        .split(|byte| *byte == b'\n')
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or_default();
+    let found = line
+        .get(error.column().saturating_sub(1))
+        .copied()
+        .unwrap_or_default();
+    format!(
+        "invalid character '{}' looking for beginning of value",
+        found.escape_ascii()
+    )
+}
