@@ -2,6 +2,7 @@
 
 pub mod middleware;
 mod oauth2;
+pub mod state;
 #[cfg(test)]
 mod testing;
 
@@ -10,4 +11,5 @@ use outrigger_component::Catalogue;
 /// Adds the types of this crate.
 pub fn register(catalogue: &mut Catalogue) {
     middleware::register(&mut catalogue.http_middleware);
+    state::register(&mut catalogue.state);
 }

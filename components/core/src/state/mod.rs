@@ -14,7 +14,9 @@
 //! Source: specification, state API and state stores.
 
 mod error;
+mod like;
 mod query;
+mod ttl;
 mod value;
 
 use std::collections::HashMap;
@@ -25,7 +27,9 @@ use futures_util::stream::{self, StreamExt as _};
 use outrigger_svc::{BoxError, BoxFuture};
 
 pub use self::error::{BulkError, ItemError, RichError, StateError};
+pub use self::like::{Like, LikePart};
 pub use self::query::{Direction, Filter, Page, Query, QueryAnswer, QueryError, QueryItem, Sort};
+pub use self::ttl::{TTL_EXPIRE_TIME, TTL_IN_SECONDS, ttl_in_seconds};
 pub use self::value::{Json, Value};
 use crate::Feature;
 

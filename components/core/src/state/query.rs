@@ -35,9 +35,9 @@ pub enum Filter {
     /// It is one of these.
     In(String, Vec<Value>),
     /// All of these hold, two at least.
-    And(Vec<Filter>),
+    And(Vec<Self>),
     /// One of these holds, two at least.
-    Or(Vec<Filter>),
+    Or(Vec<Self>),
 }
 
 /// One sort key.
