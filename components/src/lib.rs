@@ -5,6 +5,7 @@
 //! | Feature | Types |
 //! |---|---|
 //! | always | `middleware.http.{bearer, oauth2, oauth2clientcredentials, ratelimit, routeralias, routerchecker, sentinel, uppercase}` |
+//! | always | `secretstores.local.{env, file}` |
 //! | `consul` (standard) | `nameresolution.consul`, also as `nameresolution.hashicorp.consul` |
 //! | `sqlite` (standard) | `nameresolution.sqlite` |
 //! | `opa` | `middleware.http.opa` |

@@ -1,6 +1,7 @@
 //! The settings of a component, and how they are read.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use outrigger_kit::boolean::is_truthy;
 use outrigger_kit::duration::{GoDuration, parse_go};
@@ -8,7 +9,9 @@ use outrigger_kit::quote::go_quote;
 use outrigger_kit::{number, quantity};
 
 /// Named texts in the order of the resource, references and placeholders resolved.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// The texts may be secrets: the debug form has the names only.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Properties(Vec<(String, String)>);
 
 /// Settings by name whatever the case, as most components read them.
@@ -16,7 +19,7 @@ pub struct Properties(Vec<(String, String)>);
 /// A setting that is absent reads as `None` everywhere. Unknown names are nobody's business.
 ///
 /// Source: specification, components 3.5.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fields<'a> {
     exact: HashMap<&'a str, &'a str>,
     folded: HashMap<String, &'a str>,
@@ -98,7 +101,19 @@ impl<const N: usize> From<[(&str, &str); N]> for Properties {
     }
 }
 
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter().map(|(name, _)| name)).finish()
+    }
+}
+
 // === impl Fields ===
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.exact.keys()).finish()
+    }
+}
 
 impl<'a> Fields<'a> {
     /// A text.
@@ -222,6 +237,7 @@ mod tests {
         assert_eq!(properties.get("x"), Some("2"));
         assert_eq!(properties.get("y"), None);
         assert_eq!(properties.iter().len(), 3);
+        assert_eq!(format!("{properties:?}"), r#"{"clientid", "clientID", "x"}"#);
         assert_eq!(
             properties.fields().unwrap_err().to_string(),
             "failed to resolve aliases: key clientid is duplicate in the metadata"

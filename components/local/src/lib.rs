@@ -2,6 +2,7 @@
 
 pub mod middleware;
 mod oauth2;
+pub mod secrets;
 pub mod state;
 #[cfg(test)]
 mod testing;
@@ -11,5 +12,6 @@ use outrigger_component::Catalogue;
 /// Adds the types of this crate.
 pub fn register(catalogue: &mut Catalogue) {
     middleware::register(&mut catalogue.http_middleware);
+    secrets::register(&mut catalogue.secret_stores);
     state::register(&mut catalogue.state);
 }

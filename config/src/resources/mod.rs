@@ -33,7 +33,7 @@ pub use mcp_server::{
 };
 pub use metadata::{Metadata, NameError, check_name};
 pub use placeholder::{PlaceholderError, Placeholders};
-pub use property::{EnvPermission, Property, PropertyValue, SecretRef, resolve_env_refs};
+pub use property::{EnvPermission, Property, PropertyValue, SecretRef};
 pub use resiliency::{LoadedResiliency, Resiliency};
 pub use resiliency_matching::{CodeRange, Matching};
 pub use resiliency_policy::{

@@ -23,7 +23,7 @@ pub enum PropertyValue {
     Text(String),
     /// It is in a secret store; resolved when the store is there.
     SecretRef(SecretRef),
-    /// It is in this environment variable; see [`resolve_env_refs`].
+    /// It is in this environment variable, if [`EnvPermission`] lets it be read.
     EnvRef(String),
 }
 
@@ -67,29 +67,6 @@ pub(super) struct ValueSpec {
 pub(super) struct SecretKeySpec {
     name: String,
     key: String,
-}
-
-/// Puts the values of the environment in place of the references that the environment permits.
-///
-/// A variable that is not set gives an empty value. A reference that is not permitted gives an empty value
-/// and a warning that names `kind` and `name` of the resource.
-pub fn resolve_env_refs(kind: &str, name: &str, properties: &mut [Property], environment: &impl Env) {
-    let permission = EnvPermission::new(environment);
-    for property in properties {
-        let PropertyValue::EnvRef(variable) = &property.value else {
-            continue;
-        };
-        let text = if permission.allows(variable) {
-            environment.get(variable).unwrap_or_default()
-        } else {
-            tracing::warn!(
-                target: "dapr.runtime.processor",
-                "{kind} {name} references an env variable that isn't allowed: {variable}"
-            );
-            String::new()
-        };
-        property.value = PropertyValue::from_outside(text);
-    }
 }
 
 // === impl PropertyValue ===
@@ -298,21 +275,5 @@ mod tests {
         }
         // Only the first occurrence of the name is looked at.
         assert!(!EnvPermission::new(&[("DAPR_ENV_KEYS", "XONE ONE")]).allows("ONE"));
-    }
-
-    #[test]
-    fn references_to_the_environment_are_resolved_once_and_unquoted() {
-        let environment = [("PLAIN", "p"), ("QUOTED", "\"q\""), ("DAPR_API_TOKEN", "secret")];
-        let mut properties: Vec<_> = ["PLAIN", "QUOTED", "UNSET", "DAPR_API_TOKEN"]
-            .map(|name| property(&format!("envRef: {name}")))
-            .into();
-        resolve_env_refs("Component", "c", &mut properties, &environment);
-        let texts: Vec<_> = properties.iter().map(|property| property.value.text()).collect();
-        assert_eq!(texts, ["p", "q", "", ""]);
-        assert!(
-            properties
-                .iter()
-                .all(|property| matches!(property.value, PropertyValue::Text(_)))
-        );
     }
 }

@@ -1,6 +1,5 @@
 //! What the families of components have in common, and the families that this build does not have.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use outrigger_component::Init;
@@ -14,27 +13,7 @@ pub(crate) trait Family: fmt::Debug + Send + Sync {
 
     /// Takes a component away from callers, then ends it.
     fn close<'a>(&'a self, component: &'a Component) -> BoxFuture<'a, Result<(), BoxError>>;
-
-    /// The values of a secret, by key, in a store of this family.
-    fn secret<'a>(&'a self, store: &'a str, _ask: SecretAsk<'a>) -> BoxFuture<'a, SecretAnswer> {
-        Box::pin(std::future::ready(Err(
-            format!("{store} is no secret store").into()
-        )))
-    }
 }
-
-/// A secret that is asked for.
-#[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "read by secret stores, once there are any")]
-pub(crate) struct SecretAsk<'a> {
-    /// Name of the secret.
-    pub(crate) name: &'a str,
-    /// Namespace of the component that needs it.
-    pub(crate) namespace: &'a str,
-}
-
-/// The values of a secret by key.
-pub(crate) type SecretAnswer = Result<BTreeMap<String, String>, BoxError>;
 
 /// A component that callers find.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

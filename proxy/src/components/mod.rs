@@ -29,9 +29,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use outrigger_component::{Catalogue, Condition, HttpClient, Init};
-use outrigger_config::Mode;
 use outrigger_config::configuration::{Configuration, DenyList, Refusal};
-use outrigger_config::daprd::{OwnEnv, Settings};
+use outrigger_config::daprd::Settings;
 use outrigger_config::resources::{Category, Component, Filter, Placeholders, Resource};
 use outrigger_config::{AppId, Namespace};
 use outrigger_telemetry::metrics::Metrics;
@@ -39,7 +38,6 @@ use tokio::time::Instant;
 
 use self::family::{Absent, Failure, Family, Opened};
 use self::middleware::MiddlewareFamily;
-use self::resolve::Resolved;
 use self::state::{State, States};
 use self::stores::NamedFamily;
 use crate::app::AppNetwork;
@@ -48,6 +46,7 @@ use crate::metadata::{self, MetadataStore};
 pub(crate) use self::handlers::Handlers;
 pub(crate) use self::middleware::Pipelines;
 pub(crate) use self::outside::client as outside;
+pub(crate) use self::resolve::{References, Resolved};
 pub(crate) use self::stores::Stores;
 pub(crate) use self::table::Table;
 
@@ -67,8 +66,7 @@ struct Shared {
     families: BTreeMap<&'static str, Box<dyn Family>>,
     app_id: AppId,
     namespace: Namespace,
-    mode: Mode,
-    environment: OwnEnv,
+    references: References,
     placeholders: Placeholders,
     denied: DenyList,
     is_wasm_confined: bool,
@@ -81,7 +79,7 @@ struct Shared {
     books: Mutex<Books>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Books {
     /// In the order in which they were made, references resolved.
     installed: Vec<(Component, Opened)>,
@@ -107,14 +105,13 @@ impl Components {
         (pipelines, stores): (Pipelines, Stores),
         network: &AppNetwork,
         metadata: MetadataStore,
-        environment: OwnEnv,
+        references: References,
     ) -> Self {
         Self(Arc::new(Shared {
             families: families(configuration, catalogue, pipelines, stores),
             app_id: settings.app_id.clone(),
             namespace: settings.namespace.clone(),
-            mode: settings.mode,
-            environment,
+            references,
             placeholders: Placeholders::new(
                 &settings.app_id,
                 &settings.namespace,
@@ -255,13 +252,7 @@ impl Components {
     }
 
     async fn resolve(&self, component: &mut Component) -> Resolved {
-        let shared = &*self.0;
-        let find_store = |store: &str| {
-            let store = self.installed(store)?;
-            let category = category(&store).filter(|category| *category == Category::SecretStores)?;
-            shared.families.get(category.as_str()).map(|family| &**family)
-        };
-        resolve::references(component, shared.mode, &shared.environment, &find_store).await
+        self.0.references.of_component(component).await
     }
 
     /// Makes a component that is resolved as far as can be, and what has waited for it.
@@ -453,7 +444,6 @@ impl fmt::Debug for Components {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Components")
             .field("families", &self.0.families)
-            .field("books", &self.0.books)
             .finish_non_exhaustive()
     }
 }

@@ -2,98 +2,165 @@
 //!
 //! Source: specification, components 3.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use outrigger_component::Properties;
+use outrigger_component::secrets::{Secret, SecretStore};
+use outrigger_component::state::Metadata;
 use outrigger_config::Mode;
+use outrigger_config::daprd::OwnEnv;
 use outrigger_config::env::Env;
 use outrigger_config::resources::{
-    Component, EnvPermission, PlaceholderError, Placeholders, PropertyValue, SecretRef,
+    Component, EnvPermission, HttpEndpoint, PlaceholderError, Placeholders, PropertyValue, Resource,
+    SecretRef,
 };
 
-use super::family::{Family, SecretAsk};
+use super::Table;
 
-/// What came of resolving the references of a component.
+/// What came of resolving the references of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Resolved {
+pub(crate) enum Resolved {
     /// Everything that can be known is known.
     Ready,
     /// The secret store of this name is not loaded yet.
     WaitsFor(String),
 }
 
-/// Finds the family of a secret store that is loaded.
-pub(super) type FindStore<'a> = dyn Fn(&str) -> Option<&'a dyn Family> + Send + Sync + 'a;
+/// Puts values in the place of references to secrets and to the environment.
+#[derive(Clone, Debug)]
+pub(crate) struct References {
+    mode: Mode,
+    environment: OwnEnv,
+    stores: Table<dyn SecretStore>,
+}
+
+/// Whose references are resolved.
+struct Owner<'a> {
+    kind: &'static str,
+    name: &'a str,
+    namespace: &'a str,
+    /// As the resource names it; may be empty.
+    secret_store: &'a str,
+}
 
 const SCOPE: &str = "dapr.runtime.processor";
 /// The secret store that references without one mean on Kubernetes.
 const KUBERNETES: &str = "kubernetes";
+/// Metadata of a request for a secret: where the resource is that needs it.
+const NAMESPACE: &str = "namespace";
 
-/// Puts values in the place of references, in order; the first that needs an absent store ends it.
-pub(super) async fn references(
-    component: &mut Component,
-    mode: Mode,
-    environment: &(impl Env + Sync),
-    find_store: &FindStore<'_>,
-) -> Resolved {
-    let permission = EnvPermission::new(environment);
-    let store = match (component.secret_store.as_str(), mode) {
-        ("", Mode::Kubernetes) => KUBERNETES.to_owned(),
-        (store, _) => store.to_owned(),
-    };
-    let name = &component.metadata.name;
-    let mut fetched: HashMap<String, BTreeMap<String, String>> = HashMap::new();
-    for property in &mut component.properties {
-        let secret = match &property.value {
-            PropertyValue::Text(_) => continue,
-            PropertyValue::EnvRef(variable) => {
-                let text = if permission.allows(variable) {
-                    environment.get(variable).unwrap_or_default()
-                } else {
-                    tracing::warn!(
-                        target: SCOPE,
-                        "Component {name} references an env variable that isn't allowed: {variable}"
-                    );
-                    String::new()
-                };
-                property.value = PropertyValue::from_outside(text);
-                continue;
-            }
-            PropertyValue::SecretRef(secret) => secret,
-        };
-        if !fetched.contains_key(&secret.name) {
-            let Some(family) = find_store(&store) else {
-                tracing::warn!(
-                    target: SCOPE,
-                    "Component {name} references a secret store that isn't loaded: {store}"
-                );
-                // Where no store is named there is none to wait for.
-                return if store.is_empty() {
-                    Resolved::Ready
-                } else {
-                    Resolved::WaitsFor(store)
-                };
-            };
-            let ask = SecretAsk {
-                name: &secret.name,
-                namespace: &component.metadata.namespace,
-            };
-            let values = match family.secret(&store, ask).await {
-                Ok(values) => values,
-                Err(error) => {
-                    tracing::error!(target: SCOPE, "Error getting secret: {error}");
-                    BTreeMap::new()
-                }
-            };
-            fetched.insert(secret.name.clone(), values);
-        }
-        let SecretRef { name, key, .. } = secret;
-        let value = fetched.get(name).and_then(|values| values.get(key));
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            property.value = PropertyValue::from_outside(value.clone());
+// === impl References ===
+
+impl References {
+    /// Secrets are looked for in `stores`, as they are at the time.
+    pub(crate) fn new(mode: Mode, environment: OwnEnv, stores: Table<dyn SecretStore>) -> Self {
+        Self {
+            mode,
+            environment,
+            stores,
         }
     }
-    Resolved::Ready
+
+    /// Resolves the settings of a component, in order; the first that needs an absent store ends it.
+    pub(crate) async fn of_component(&self, component: &mut Component) -> Resolved {
+        let owner = Owner {
+            kind: Component::KIND,
+            name: &component.metadata.name,
+            namespace: &component.metadata.namespace,
+            secret_store: &component.secret_store,
+        };
+        let values = component
+            .properties
+            .iter_mut()
+            .map(|property| &mut property.value);
+        self.resolve(&owner, values).await
+    }
+
+    /// Resolves headers and TLS of an endpoint. What is not found stays what it is; nothing waits for a store.
+    pub(crate) async fn of_endpoint(&self, endpoint: &mut HttpEndpoint) {
+        let owner = Owner {
+            kind: HttpEndpoint::KIND,
+            name: &endpoint.metadata.name,
+            namespace: &endpoint.metadata.namespace,
+            secret_store: &endpoint.secret_store,
+        };
+        let headers = endpoint.headers.iter_mut().map(|header| &mut header.value);
+        self.resolve(&owner, headers).await;
+        if let Some(tls) = &mut endpoint.client_tls {
+            let all = [&mut tls.root_ca, &mut tls.certificate, &mut tls.private_key];
+            self.resolve(&owner, all.into_iter().flatten()).await;
+        }
+    }
+
+    async fn resolve<'a>(
+        &self,
+        owner: &Owner<'_>,
+        values: impl Iterator<Item = &'a mut PropertyValue> + Send,
+    ) -> Resolved {
+        let permission = EnvPermission::new(&self.environment);
+        let store = match (owner.secret_store, self.mode) {
+            ("", Mode::Kubernetes) => KUBERNETES,
+            (store, _) => store,
+        };
+        let mut fetched: HashMap<String, Secret> = HashMap::new();
+        for value in values {
+            let SecretRef { name, key, .. } = match value {
+                PropertyValue::Text(_) => continue,
+                PropertyValue::EnvRef(variable) => {
+                    *value = PropertyValue::from_outside(self.variable(owner, &permission, variable));
+                    continue;
+                }
+                PropertyValue::SecretRef(secret) => secret,
+            };
+            let secret = match fetched.get(name) {
+                Some(secret) => secret,
+                None => {
+                    let Some(store) = self.stores.find(store) else {
+                        return not_loaded(owner, store);
+                    };
+                    let secret = fetch(&*store, name, owner.namespace).await;
+                    fetched.entry(name.clone()).or_insert(secret)
+                }
+            };
+            if let Some(text) = secret.get(key).filter(|text| !text.is_empty()) {
+                *value = PropertyValue::from_outside(text.to_owned());
+            }
+        }
+        Resolved::Ready
+    }
+
+    fn variable(&self, owner: &Owner<'_>, permission: &EnvPermission, variable: &str) -> String {
+        if permission.allows(variable) {
+            return self.environment.get(variable).unwrap_or_default();
+        }
+        let Owner { kind, name, .. } = owner;
+        tracing::warn!(
+            target: SCOPE,
+            "{kind} {name} references an env variable that isn't allowed: {variable}"
+        );
+        String::new()
+    }
+}
+
+/// Where no store is named there is none to wait for.
+fn not_loaded(owner: &Owner<'_>, store: &str) -> Resolved {
+    let Owner { kind, name, .. } = owner;
+    tracing::warn!(target: SCOPE, "{kind} {name} references a secret store that isn't loaded: {store}");
+    match store {
+        "" => Resolved::Ready,
+        store => Resolved::WaitsFor(store.to_owned()),
+    }
+}
+
+async fn fetch(store: &dyn SecretStore, name: &str, namespace: &str) -> Secret {
+    let metadata = Metadata::from([(NAMESPACE.to_owned(), namespace.to_owned())]);
+    match store.get(name, &metadata).await {
+        Ok(secret) => secret.unwrap_or_default(),
+        Err(error) => {
+            tracing::error!(target: SCOPE, "Error getting secret: {error}");
+            Secret::default()
+        }
+    }
 }
 
 /// The settings of a component whose references are resolved.

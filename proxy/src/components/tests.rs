@@ -1,15 +1,17 @@
 use std::collections::BTreeMap;
 
-use outrigger_component::{HttpMiddleware, Next};
+use outrigger_component::secrets::{Secret, SecretStore};
+use outrigger_component::state::Metadata;
+use outrigger_component::{Feature, HttpMiddleware, Next};
+use outrigger_config::Mode;
 use outrigger_config::configuration::Handler;
-use outrigger_config::daprd::Flags;
+use outrigger_config::daprd::{Flags, OwnEnv};
 use outrigger_config::env::EmptyEnv;
 use outrigger_kit::yaml;
 use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response};
 use outrigger_telemetry::log::{LogSettings, Logger};
 use outrigger_telemetry::metrics::MetricsSettings;
 
-use super::family::{SecretAnswer, SecretAsk};
 use super::*;
 use crate::app::testing;
 use crate::metadata::SidecarMetadata;
@@ -24,27 +26,44 @@ impl HttpMiddleware for Say {
     }
 }
 
-/// Secret stores that know one secret.
-#[derive(Debug)]
-struct OneSecret;
+/// Secret stores that know few secrets, and count how often they are asked.
+#[derive(Debug, Default)]
+struct FewSecrets {
+    asked: Arc<Mutex<Vec<String>>>,
+}
 
-impl Family for OneSecret {
-    fn open<'a>(&'a self, _: &'a Component, _: Init) -> BoxFuture<'a, Result<Opened, Failure>> {
-        let capabilities = vec!["MULTIPLE_KEY_VALUES_PER_SECRET".to_owned()];
-        Box::pin(async { Ok(Opened { capabilities }) })
+impl SecretStore for FewSecrets {
+    fn features(&self) -> &[Feature] {
+        static FEATURES: [Feature; 1] = [Feature::MULTIPLE_KEY_VALUES_PER_SECRET];
+        &FEATURES
     }
 
-    fn close<'a>(&'a self, _: &'a Component) -> BoxFuture<'a, Result<(), BoxError>> {
+    fn get<'a>(
+        &'a self,
+        name: &'a str,
+        metadata: &'a Metadata,
+    ) -> BoxFuture<'a, Result<Option<Secret>, BoxError>> {
+        let asked = format!("{name} in {}", metadata["namespace"]);
+        self.asked.lock().unwrap().push(asked);
+        let found = match name {
+            "known" => Ok(Some(Secret::from_iter([
+                ("key", "secret of the store"),
+                ("known", "by name"),
+                ("quoted", r#""q""#),
+                ("empty", ""),
+            ]))),
+            "nothing" => Ok(None),
+            name => Err(format!("no secret {name}").into()),
+        };
+        Box::pin(std::future::ready(found))
+    }
+
+    fn bulk<'a>(&'a self, _: &'a Metadata) -> BoxFuture<'a, Result<BTreeMap<String, Secret>, BoxError>> {
+        Box::pin(async { Ok(BTreeMap::new()) })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), BoxError>> {
         Box::pin(async { Err("it will not close".into()) })
-    }
-
-    fn secret<'a>(&'a self, store: &'a str, ask: SecretAsk<'a>) -> BoxFuture<'a, SecretAnswer> {
-        Box::pin(async move {
-            match ask.name {
-                "known" => Ok(BTreeMap::from([("key".to_owned(), format!("secret of {store}"))])),
-                name => Err(format!("no secret {name}").into()),
-            }
-        })
     }
 }
 
@@ -53,6 +72,8 @@ struct World {
     pipelines: Pipelines,
     metadata: MetadataStore,
     metrics: Metrics,
+    /// What secret stores were asked for.
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl World {
@@ -78,6 +99,12 @@ impl World {
             });
             Ok(Arc::new(Say(String::new())) as Arc<dyn HttpMiddleware>)
         });
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let seen = Arc::clone(&asked);
+        catalogue.secret_stores.register("secretstores.few", move |_| {
+            let asked = Arc::clone(&seen);
+            async { Ok(Arc::new(FewSecrets { asked }) as Arc<dyn SecretStore>) }
+        });
         let flags = Flags::parse(["--app-id", "app1"].map(str::to_owned))
             .unwrap()
             .flags;
@@ -89,30 +116,24 @@ impl World {
         .unwrap();
         let metadata = MetadataStore::new(SidecarMetadata::default());
         let pipelines = Pipelines::default();
+        let stores = Stores::default();
+        let references = References::new(Mode::Standalone, OwnEnv::default(), stores.secrets.clone());
         let components = Components::new(
             &settings,
             configuration,
             &catalogue,
-            (pipelines.clone(), Stores::default()),
+            (pipelines.clone(), stores),
             &testing::network(metrics.clone()),
             metadata.clone(),
-            OwnEnv::default(),
+            references,
         );
         Self {
             components,
             pipelines,
             metadata,
             metrics,
+            asked,
         }
-    }
-
-    fn with_stores() -> Self {
-        let mut world = Self::new(&Configuration::default());
-        let shared = Arc::get_mut(&mut world.components.0).unwrap();
-        shared
-            .families
-            .insert(Category::SecretStores.as_str(), Box::new(OneSecret));
-        world
     }
 
     fn listed(&self) -> Vec<String> {
@@ -319,7 +340,7 @@ async fn what_the_configuration_denies_is_left_out() {
 
 #[tokio::test]
 async fn secret_stores_come_first_and_what_waits_for_them_follows() {
-    let world = World::with_stores();
+    let world = World::new(&Configuration::default());
     let waiting = component(
         "metadata: {name: waits}\nspec: {type: middleware.http.say, version: v1, metadata: [{name: text, secretKeyRef: \
          {name: known, key: key}}]}\nauth: {secretStore: late}",
@@ -327,16 +348,19 @@ async fn secret_stores_come_first_and_what_waits_for_them_follows() {
     let others = vec![
         waiting,
         say("plain", "p"),
-        named("vault", "type: secretstores.x, version: v1"),
+        named("vault", "type: secretstores.few, version: v1"),
     ];
     world.components.load(others).await.unwrap();
     assert_eq!(world.listed(), ["vault", "plain"]);
     assert_eq!(world.state("waits").as_deref(), Some("starting"));
-    let late = named("late", "type: secretstores.x, version: v1");
+    let late = named("late", "type: secretstores.few, version: v1");
     world.components.add(late).await.unwrap();
     assert_eq!(world.listed(), ["vault", "plain", "late", "waits"]);
     let installed = world.components.installed("waits").unwrap();
-    assert_eq!(installed.property("text").unwrap().value.text(), "secret of late");
+    assert_eq!(
+        installed.property("text").unwrap().value.text(),
+        "secret of the store"
+    );
     let vault = world.metadata.snapshot().components.remove(0);
     assert_eq!(vault.capabilities, ["MULTIPLE_KEY_VALUES_PER_SECRET"]);
 }
@@ -345,8 +369,8 @@ async fn secret_stores_come_first_and_what_waits_for_them_follows() {
 async fn secrets_that_are_not_found_leave_the_literal() {
     let (logger, lines) = Logger::in_memory(&LogSettings::default());
     let _guard = tracing::subscriber::set_default(logger);
-    let world = World::with_stores();
-    let store = named("vault", "type: secretstores.x, version: v1");
+    let world = World::new(&Configuration::default());
+    let store = named("vault", "type: secretstores.few, version: v1");
     let literal = component(
         "metadata: {name: a}\nspec: {type: middleware.http.say, metadata: [{name: text, value: literal, secretKeyRef: \
          {name: unknown}}]}\nauth: {secretStore: vault}",
@@ -376,6 +400,52 @@ async fn secrets_that_are_not_found_leave_the_literal() {
     ] {
         assert!(log.contains(part), "{part} is not in {log}");
     }
+}
+
+#[tokio::test]
+async fn references_are_resolved_in_order_and_each_secret_is_asked_for_once() {
+    let world = World::new(&Configuration::default());
+    let store = named("vault", "type: secretstores.few");
+    let yaml = "metadata: {name: a, namespace: default}
+spec:
+  type: middleware.http.say
+  metadata:
+    - {name: byKey, secretKeyRef: {name: known, key: key}}
+    - {name: byName, secretKeyRef: {name: known}}
+    - {name: quoted, secretKeyRef: {name: known, key: quoted}}
+    - {name: empty, value: literal, secretKeyRef: {name: known, key: empty}}
+    - {name: absent, value: literal, secretKeyRef: {name: known, key: no}}
+    - {name: overwritten, value: literal, secretKeyRef: {name: known, key: key}}
+    - {name: nothing, value: literal, secretKeyRef: {name: nothing, key: key}}
+    - {name: variable, envRef: CARGO_PKG_NAME}
+    - {name: forbidden, envRef: DAPR_API_TOKEN}
+    - {name: unset, envRef: NO_SUCH_VARIABLE}
+    - {name: text, value: plain}
+auth: {secretStore: vault}";
+    world.components.load(vec![component(yaml), store]).await.unwrap();
+    let installed = world.components.installed("a").unwrap();
+    let variable = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
+    let expected = [
+        ("byKey", "secret of the store"),
+        ("byName", "by name"),
+        ("quoted", "q"),
+        ("empty", "literal"),
+        ("absent", "literal"),
+        ("overwritten", "secret of the store"),
+        ("nothing", "literal"),
+        ("variable", &variable),
+        ("forbidden", ""),
+        ("unset", ""),
+        ("text", "plain"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(installed.property(name).unwrap().value.text(), value, "{name}");
+    }
+    assert_eq!(
+        *world.asked.lock().unwrap(),
+        ["known in default", "nothing in default"]
+    );
+    assert!(!format!("{:?}", world.components).contains("secret of the store"));
 }
 
 #[tokio::test]
@@ -494,10 +564,10 @@ async fn a_component_that_is_not_well_shows_it() {
 
 #[tokio::test]
 async fn the_end_closes_everything_whatever_it_says() {
-    let world = World::with_stores();
+    let world = World::new(&Configuration::default());
     world
         .components
-        .load(vec![say("a", ""), named("s", "type: secretstores.x")])
+        .load(vec![say("a", ""), named("s", "type: secretstores.few")])
         .await
         .unwrap();
     world.components.close_all().await;

@@ -1,14 +1,14 @@
 //! Resources that a run is started with.
 
-use outrigger_config::daprd::{OwnEnv, Settings};
+use outrigger_config::daprd::Settings;
 use outrigger_config::resources::{
-    Component, Disk, Filter, HttpEndpoint, Manifests, Resource, resolve_env_refs,
+    Component, Disk, Filter, HttpEndpoint, Manifests, PropertyValue, Resource,
 };
 
 use super::reload::Installed;
 use super::{RUNTIME, RunError};
 use crate::app::AppNetwork;
-use crate::components::Components;
+use crate::components::{Components, References};
 use crate::invoke::{EndpointSettings, Endpoints};
 use crate::metadata::{MetadataStore, Named};
 
@@ -27,7 +27,7 @@ pub(super) async fn load(
     components: &Components,
     network: &AppNetwork,
     metadata: &MetadataStore,
-    environment: &OwnEnv,
+    references: &References,
 ) -> Result<Resources, RunError> {
     let manifests = Manifests::read(&Disk, &settings.resource_paths)
         .map_err(|error| RunError::Components(error.to_string()))?;
@@ -39,7 +39,7 @@ pub(super) async fn load(
     tracing::info!(target: RUNTIME, "Waiting for all outstanding components to be processed…");
     tracing::info!(target: RUNTIME, "All outstanding components processed");
     tracing::info!(target: RUNTIME, "Loading endpoints…");
-    let endpoints = endpoints(settings, &manifests, environment)?;
+    let endpoints = endpoints(settings, &manifests, references).await?;
     metadata.update(|metadata| {
         metadata.http_endpoints = endpoints
             .iter()
@@ -71,27 +71,21 @@ fn filter(settings: &Settings) -> Filter<'_> {
     Filter::new(settings.app_id.as_ref(), &settings.namespace)
 }
 
-fn endpoints(
+async fn endpoints(
     settings: &Settings,
     manifests: &Manifests,
-    environment: &OwnEnv,
+    references: &References,
 ) -> Result<Vec<EndpointSettings>, RunError> {
     let mut endpoints = selected::<HttpEndpoint>(settings, manifests)?;
     for endpoint in &mut endpoints {
-        resolve_env_refs(
-            HttpEndpoint::KIND,
-            &endpoint.metadata.name,
-            &mut endpoint.headers,
-            environment,
-        );
+        references.of_endpoint(endpoint).await;
     }
     Ok(endpoints.into_iter().map(settings_of).collect())
 }
 
-/// Secret references need a secret store, of which there is none: their values stay empty.
 fn settings_of(endpoint: HttpEndpoint) -> EndpointSettings {
     let tls = endpoint.client_tls.unwrap_or_default();
-    let text = |value: Option<outrigger_config::resources::PropertyValue>| {
+    let text = |value: Option<PropertyValue>| {
         value
             .map(|value| value.text().to_owned())
             .filter(|text| !text.is_empty())

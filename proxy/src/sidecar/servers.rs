@@ -22,7 +22,7 @@ use super::security::Security;
 use super::{RUNTIME, RunError, resiliency, resources};
 use crate::access::AccessControl;
 use crate::app::{AppChannel, AppNetwork, AppStatus, Dialer, Gate, Proxies};
-use crate::components::{Components, Handlers, Pipelines, Stores, outside};
+use crate::components::{Components, Handlers, Pipelines, References, Stores, outside};
 use crate::grpc_api::{ApiLog, GrpcRule, GrpcRules, GrpcSettings};
 use crate::health::{Health, Target};
 use crate::host::Host;
@@ -107,6 +107,7 @@ pub(super) async fn start(
     };
     let (resolver, host_address) = resolution::start(&resolution, configuration).await?;
     let environment = OwnEnv::new(settings, &host_address, internal_port);
+    let references = References::new(settings.mode, environment, stores.secrets.clone());
     let components = Components::new(
         settings,
         configuration,
@@ -114,9 +115,9 @@ pub(super) async fn start(
         (pipelines.clone(), stores.clone()),
         &network,
         metadata.clone(),
-        environment.clone(),
+        references.clone(),
     );
-    let resources = resources::load(settings, &components, &network, &metadata, &environment).await?;
+    let resources = resources::load(settings, &components, &network, &metadata, &references).await?;
     tracing::warn!(target: "dapr.runtime.scheduler.watchhosts", "No scheduler host addresses provided. Scheduler disabled");
     health.target("scheduler-watch-hosts").ready();
     let app = AppChannel::open(&settings.app, settings.grpc_message_limit(), &network)
