@@ -6,17 +6,20 @@
 //! other sidecars ◀── who is there ────┘   files of dead processes are swept away
 //! ```
 //!
+//! A sidecar holds a lock on its file for as long as it lives, and the system takes the lock away with the process,
+//! however that ends: a file that nobody has locked is a dead one's. Process numbers and their starts would not do,
+//! as containers and namespaces have their own, and numbers come back.
+//!
 //! It needs no network: sidecars find each other without multicast, behind a VPN, on an aeroplane. Nothing is read
 //! on the way of a request. The folder is the user's own and closed to others, yet an entry is only an address, as
 //! with every other resolver: who answers there must prove its identity on the connection.
 
 mod folder;
-mod process;
 mod record;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -30,8 +33,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::SCOPE;
 
-use self::process::Process;
-use self::record::{EXTENSION, MAX_LENGTH};
+use self::record::{EXTENSION, MAX_LENGTH, scope};
 
 pub(crate) use self::folder::FolderError;
 pub(crate) use self::record::Record;
@@ -66,6 +68,8 @@ pub enum Meeting {
 pub(crate) struct LocalRegistry {
     folder: PathBuf,
     own: Record,
+    /// The own file, locked.
+    file: Mutex<Option<File>>,
     known: Mutex<Vec<Record>>,
     changed: watch::Sender<()>,
     wake: Arc<Notify>,
@@ -107,8 +111,8 @@ impl LocalRegistry {
             namespace: neighbour.namespace.clone(),
             address: neighbour.address,
             announced,
-            process: Process::current(),
-            scope: process::scope(),
+            pid: std::process::id(),
+            scope: scope(),
         };
         Self::open(path, own).map(Some)
     }
@@ -119,6 +123,7 @@ impl LocalRegistry {
         let registry = Self {
             folder,
             own,
+            file: Mutex::default(),
             known: Mutex::default(),
             changed: watch::Sender::new(()),
             wake,
@@ -167,22 +172,21 @@ impl LocalRegistry {
             .filter_map(|entry| Some(entry.ok()?.path()))
         {
             let is_record = path.extension().is_some_and(|extension| extension == EXTENSION);
-            let Some(record) = is_record.then(|| read(&path)).flatten() else {
+            let Some((record, life)) = is_record.then(|| read(&path)).flatten() else {
                 continue;
             };
-            // What a container has written there means something in the container only.
-            if record.scope != self.own.scope {
-                continue;
-            }
-            if record.process.is_alive() {
-                found.push((record, path));
-            } else {
-                tracing::debug!(target: SCOPE, "removing {} of a process that has ended", path.display());
-                // Another sidecar may have been faster.
-                fs::remove_file(&path).ok();
+            match life {
+                // What a container has written there means something in the container only.
+                Life::Alive if record.scope != self.own.scope => {}
+                Life::Alive => found.push(record),
+                Life::Dead => {
+                    tracing::debug!(target: SCOPE, "removing {} of a process that has ended", path.display());
+                    // Another sidecar may have been faster.
+                    fs::remove_file(&path).ok();
+                }
             }
         }
-        let found = without_outdated(&found, &self.own);
+        found.sort();
         let mut known = self.lock();
         if *known != found {
             *known = found;
@@ -221,7 +225,7 @@ impl LocalRegistry {
         fs::remove_file(self.own_path()).ok();
     }
 
-    /// Writes the own file aside and moves it into place, so that nobody reads half of it.
+    /// Writes the own file aside, locked, and moves it into place: nobody reads half of it or takes it for a dead one's.
     fn write(&self) -> io::Result<()> {
         let place = self.own_path();
         let aside = self.folder.join(format!(".{}", self.own.file_name()));
@@ -231,9 +235,12 @@ impl LocalRegistry {
             .create_new(true)
             .mode(0o600)
             .open(&aside)?;
+        file.lock()?;
         file.write_all(self.own.to_text().as_bytes())?;
-        drop(file);
-        fs::rename(&aside, &place)
+        fs::rename(&aside, &place)?;
+        // A file that was locked before is let go of: its name is gone.
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        Ok(())
     }
 
     fn own_path(&self) -> PathBuf {
@@ -251,34 +258,33 @@ impl Drop for LocalRegistry {
     }
 }
 
+/// Whether the process that wrote a file still runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Alive,
+    Dead,
+}
+
 /// Reads a file of the registry; links and long files are none of ours.
-fn read(path: &Path) -> Option<Record> {
+fn read(path: &Path) -> Option<(Record, Life)> {
     let found = fs::symlink_metadata(path).ok()?;
     if !found.is_file() || found.len() > MAX_LENGTH {
         return None;
     }
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).ok()?;
-    file.take(MAX_LENGTH).read_to_end(&mut bytes).ok()?;
-    Record::parse(&bytes)
-}
-
-/// Drops records of ports that have another owner by now: a port has one, and the process that started last has it.
-///
-/// The own port is the own sidecar's, whatever else stands there.
-fn without_outdated(found: &[(Record, PathBuf)], own: &Record) -> Vec<Record> {
-    let outdates = |one: &Record, other: &Record| {
-        one.address == other.address
-            && one.process != other.process
-            && (one == own || (other != own && one.process.started > other.process.started))
+    let file = File::open(path).ok()?;
+    (&file).take(MAX_LENGTH).read_to_end(&mut bytes).ok()?;
+    let record = Record::parse(&bytes)?;
+    // Shared, so that sidecars that look at the same time do not take each other for its owner.
+    let life = match file.try_lock_shared() {
+        Ok(()) => Life::Dead,
+        Err(TryLockError::WouldBlock) => Life::Alive,
+        Err(TryLockError::Error(error)) => {
+            tracing::debug!(target: SCOPE, "cannot tell whether {} is in use: {error}", path.display());
+            return None;
+        }
     };
-    let mut kept: Vec<_> = found
-        .iter()
-        .filter(|(record, _)| !found.iter().any(|(other, _)| outdates(other, record)))
-        .map(|(record, _)| record.clone())
-        .collect();
-    kept.sort();
-    kept
+    Some((record, life))
 }
 
 /// Has `wake` told of files that come, go or change.

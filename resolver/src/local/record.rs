@@ -1,10 +1,10 @@
 //! One sidecar in the registry: a small file in JSON.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 
 use serde::{Deserialize, Serialize};
-
-use super::process::Process;
 
 /// What a sidecar tells the others of its machine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,10 +19,9 @@ pub(crate) struct Record {
     /// Where other machines are told that it is, to know it again in their words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) announced: Option<SocketAddr>,
-    /// The process, which must be alive.
-    #[serde(flatten)]
-    pub(crate) process: Process,
-    /// Which processes and ports the numbers above are of: containers have others.
+    /// Number of the process, for people.
+    pub(crate) pid: u32,
+    /// Which ports the numbers above are of: containers have others.
     pub(crate) scope: String,
 }
 
@@ -41,7 +40,7 @@ impl Record {
     /// Reads a file; none if it is no record.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let record: Self = serde_json::from_slice(bytes).ok()?;
-        let is_sound = !record.app_id.is_empty() && record.address.port() != 0 && record.process.is_sound();
+        let is_sound = !record.app_id.is_empty() && record.address.port() != 0;
         is_sound.then_some(record)
     }
 
@@ -57,10 +56,16 @@ impl Record {
             _ => '_',
         };
         let app_id: String = self.app_id.chars().take(MAX_NAME).map(plain).collect();
-        let (scope, pid, port) = (&self.scope, self.process.pid, self.address.port());
+        let (scope, pid, port) = (&self.scope, self.pid, self.address.port());
         let scope: String = scope.chars().take(MAX_NAME).map(plain).collect();
         format!("{app_id}.{pid}.{port}.{scope}.{EXTENSION}")
     }
+}
+
+/// Names the network that this process sees; that of a container is another, and a port of it means nothing here.
+pub(crate) fn scope() -> String {
+    let found = fs::metadata("/proc/self/ns/net");
+    format!("net-{}", found.map_or(0, |found| found.ino()))
 }
 
 /// Reads a file of the registry; whether it is a record. For fuzzing.
@@ -86,11 +91,8 @@ mod tests {
             namespace: "default".to_owned(),
             address: "127.0.0.1:50002".parse().unwrap(),
             announced: Some("10.0.0.5:50002".parse().unwrap()),
-            process: Process {
-                pid: 4711,
-                started: Some(12_345),
-            },
-            scope: "net-1-pid-2".to_owned(),
+            pid: 4711,
+            scope: "net-1".to_owned(),
         }
     }
 
@@ -99,7 +101,7 @@ mod tests {
         let record = record("orders");
         assert_eq!(
             record.to_text(),
-            r#"{"appId":"orders","namespace":"default","address":"127.0.0.1:50002","announced":"10.0.0.5:50002","pid":4711,"started":12345,"scope":"net-1-pid-2"}"#
+            r#"{"appId":"orders","namespace":"default","address":"127.0.0.1:50002","announced":"10.0.0.5:50002","pid":4711,"scope":"net-1"}"#
         );
         assert_eq!(Record::parse(record.to_text().as_bytes()), Some(record));
     }
@@ -119,7 +121,6 @@ mod tests {
             whole.replace(r#""a""#, r#""""#),
             whole.replace("127.0.0.1:50002", "host:50002"),
             whole.replace("127.0.0.1:50002", "127.0.0.1:0"),
-            whole.replace("4711", "0"),
             whole.replace("4711", "-1"),
             whole.replace("4711", "99999999999"),
             whole.replace(r#""namespace":"default","#, ""),
@@ -133,13 +134,10 @@ mod tests {
     #[test]
     fn no_app_id_leaves_the_folder() {
         let table = [
-            ("orders", "orders.4711.50002.net-1-pid-2.sidecar"),
-            (
-                "../../etc/passwd",
-                "______etc_passwd.4711.50002.net-1-pid-2.sidecar",
-            ),
-            (".hidden", "_hidden.4711.50002.net-1-pid-2.sidecar"),
-            ("a\0b/c\n", "a_b_c_.4711.50002.net-1-pid-2.sidecar"),
+            ("orders", "orders.4711.50002.net-1.sidecar"),
+            ("../../etc/passwd", "______etc_passwd.4711.50002.net-1.sidecar"),
+            (".hidden", "_hidden.4711.50002.net-1.sidecar"),
+            ("a\0b/c\n", "a_b_c_.4711.50002.net-1.sidecar"),
         ];
         for (app_id, expected) in table {
             assert_eq!(record(app_id).file_name(), expected);

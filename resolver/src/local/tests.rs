@@ -1,5 +1,5 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use super::testing::Temporary;
 use super::*;
@@ -10,8 +10,8 @@ fn record(app_id: &str, port: u16) -> Record {
         namespace: "default".to_owned(),
         address: SocketAddr::from(([127, 0, 0, 1], port)),
         announced: None,
-        process: Process::current(),
-        scope: process::scope(),
+        pid: std::process::id(),
+        scope: scope(),
     }
 }
 
@@ -26,17 +26,18 @@ fn names(registry: &LocalRegistry) -> Vec<String> {
     registry.known().into_iter().map(|record| record.app_id).collect()
 }
 
-/// A process that lives until it is killed.
-fn sleeper() -> (Child, Process) {
-    let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-    let pid = i32::try_from(child.id()).unwrap();
-    (child, Process { pid, started: None })
-}
-
+/// Writes a record that nobody has locked.
 fn put(folder: &Path, record: &Record) -> PathBuf {
     let path = folder.join(record.file_name());
     fs::write(&path, record.to_text()).unwrap();
     path
+}
+
+/// Writes a record whose process lives until the result is dropped.
+fn put_alive(folder: &Path, record: &Record) -> File {
+    let file = File::open(put(folder, record)).unwrap();
+    file.lock().unwrap();
+    file
 }
 
 #[tokio::test]
@@ -66,69 +67,45 @@ async fn sidecars_see_each_other_come_and_go() {
 }
 
 #[tokio::test]
-async fn files_of_dead_processes_are_swept_away() {
+async fn files_of_dead_processes_are_swept_away_wherever_they_ran() {
     let (_place, folder) = folder();
-    let (mut child, process) = sleeper();
-    let dead = Record {
-        process,
-        ..record("dead", 2)
+    let process = put_alive(&folder, &record("dying", 2));
+    let container = Record {
+        scope: "net-1".to_owned(),
+        ..record("container", 3)
     };
-    let path = put(&folder, &dead);
-    let registry = LocalRegistry::open(folder, record("own", 1)).unwrap();
-    assert_eq!(names(&registry), ["dead", "own"]);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    put(&folder, &container);
+    let registry = LocalRegistry::open(folder.clone(), record("own", 1)).unwrap();
+    assert_eq!(names(&registry), ["dying", "own"]);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+    drop(process);
     registry.scan();
     assert_eq!(names(&registry), ["own"]);
-    assert!(!path.exists());
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 }
 
 #[tokio::test]
-async fn a_process_number_that_was_given_again_is_not_believed() {
+async fn a_killed_process_leaves_a_file_that_nobody_believes() {
     let (_place, folder) = folder();
-    let own = Process::current();
-    let earlier = Process {
-        started: own.started.map(|started| started - 1),
-        ..own
-    };
-    put(
-        &folder,
-        &Record {
-            process: earlier,
-            ..record("earlier", 2)
-        },
-    );
+    let path = put(&folder, &record("dying", 2));
+    // The lock is the first process's alone.
+    let mut holder = Command::new("flock")
+        .arg("--close")
+        .arg(&path)
+        .args(["-c", "echo locked; exec cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = [0; 7];
+    holder.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
     let registry = LocalRegistry::open(folder, record("own", 1)).unwrap();
+    assert_eq!(names(&registry), ["dying", "own"]);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    drop(holder.stdin.take());
+    registry.scan();
     assert_eq!(names(&registry), ["own"]);
-}
-
-#[tokio::test]
-async fn a_port_belongs_to_the_process_that_started_last() {
-    let (_place, folder) = folder();
-    let (mut child, process) = sleeper();
-    // Both numbers are alive, so only the port tells that one of the files is outdated.
-    put(
-        &folder,
-        &Record {
-            process,
-            ..record("own-port", 1)
-        },
-    );
-    put(
-        &folder,
-        &Record {
-            process: Process {
-                started: None,
-                ..Process::current()
-            },
-            ..record("old", 2)
-        },
-    );
-    put(&folder, &Record { ..record("new", 2) });
-    let registry = LocalRegistry::open(folder, record("own", 1)).unwrap();
-    assert_eq!(names(&registry), ["new", "own"]);
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[tokio::test]
@@ -140,13 +117,11 @@ async fn what_is_no_record_of_this_machine_is_left_alone() {
     fs::write(folder.join("c.sidecar"), vec![b' '; 5000]).unwrap();
     fs::create_dir(folder.join("d.sidecar")).unwrap();
     fs::write(folder.join("e.txt"), record("text", 3).to_text()).unwrap();
-    put(
-        &folder,
-        &Record {
-            scope: "net-1-pid-1".to_owned(),
-            ..record("container", 4)
-        },
-    );
+    let container = Record {
+        scope: "net-1".to_owned(),
+        ..record("container", 4)
+    };
+    let _container = put_alive(&folder, &container);
     let registry = LocalRegistry::open(folder.clone(), record("own", 1)).unwrap();
     assert_eq!(names(&registry), ["own"]);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 7);

@@ -213,10 +213,11 @@ fn what_stands_in_the_registry_proves_nothing() {
             .expect("it is entered");
         let folder = directory.path().join("registry");
         let text = std::fs::read_to_string(folder.join(name))?;
-        std::fs::write(
-            folder.join(format!("forged-{name}")),
-            text.replace("\"thief\"", "\"vault\""),
-        )?;
+        let forged = folder.join(format!("forged-{name}"));
+        std::fs::write(&forged, text.replace("\"thief\"", "\"vault\""))?;
+        // The file of a sidecar that is alive is locked by it.
+        let forged = std::fs::File::open(forged)?;
+        forged.lock()?;
 
         let refused = caller.invoke("vault", "x").await?;
         assert_eq!(refused.status, 500, "{}", refused.text());
