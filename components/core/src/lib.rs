@@ -11,6 +11,8 @@
 //! only; a type that is not in the catalogue is an unknown type.
 
 pub mod configuration;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod crypto;
 pub mod http_client;
 pub mod http_middleware;

@@ -295,6 +295,7 @@ fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
 
 #[cfg(test)]
 mod tests {
+    use outrigger_component::conformance::state::{Traits, run};
     use outrigger_component::state::{Concurrency, Value};
     use serde_json::json;
 
@@ -310,6 +311,16 @@ mod tests {
     fn first(mut request: SetRequest) -> SetRequest {
         request.options.concurrency = Concurrency::FirstWrite;
         request
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn it_is_a_state_store() {
+        let traits = Traits {
+            features: &["ETAG", "TRANSACTIONAL", "TTL", "DELETE_WITH_PREFIX", "KEYS_LIKE"],
+            first_write_guards_delete: true,
+            ..Traits::new("state.in-memory")
+        };
+        run(Arc::new(InMemory::start()), traits).await;
     }
 
     #[tokio::test]
