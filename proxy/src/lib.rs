@@ -13,6 +13,7 @@
 //! | [`passthrough`] | gRPC calls that are not ours, frame by frame |
 //! | [`app`] | the channel to the own app, and its health |
 //! | [`components`] | what resources have made of the catalogue |
+//! | [`blocks`], [`secrets`] | operations on components, for both surfaces |
 //! | [`sidecar`] | one run from start to the end of the drain |
 
 mod access;
@@ -21,6 +22,7 @@ mod attempt;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench_support;
+mod blocks;
 mod components;
 mod grpc_api;
 mod h2c;
@@ -36,6 +38,7 @@ mod passthrough;
 mod pipeline;
 mod profiling;
 mod runtime;
+mod secrets;
 mod serve;
 mod sidecar;
 mod stop;

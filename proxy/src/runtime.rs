@@ -12,7 +12,8 @@ use outrigger_telemetry::trace::{TraceContext, Tracer};
 
 use crate::access::{AccessControl, Protocol, Subject};
 use crate::app::{AppChannel, GrpcApp};
-use crate::components::{Handlers, Stores};
+use crate::blocks::BuildingBlocks;
+use crate::components::Handlers;
 use crate::grpc_api::{Backend, GrpcSettings, Shutdown};
 use crate::health::Health;
 use crate::http_api::{AllowedOrigins, ApiLogging, Blocks, RouteParts, Router, ShutdownHook, ShutdownKind};
@@ -37,7 +38,7 @@ pub(crate) struct Runtime {
     pub(crate) allowed_origins: Option<AllowedOrigins>,
     pub(crate) max_body: Option<u64>,
     pub(crate) http_handlers: Handlers,
-    pub(crate) stores: Stores,
+    pub(crate) building_blocks: BuildingBlocks,
     pub(crate) routers: Routers,
     pub(crate) grpc: GrpcSettings,
     pub(crate) invoker: InvokerParts,
@@ -65,6 +66,7 @@ pub(crate) struct GrpcBackend {
     app_id: Arc<str>,
     namespace: Arc<str>,
     invoker: Invoker,
+    building_blocks: BuildingBlocks,
     metadata: MetadataStore,
     metrics: Metrics,
     stop: Stop,
@@ -122,6 +124,7 @@ impl Runtime {
         Blocks {
             app_id: Arc::clone(&self.app_id),
             namespace: Arc::clone(&self.namespace),
+            building_blocks: self.building_blocks.clone(),
         }
     }
 
@@ -141,6 +144,7 @@ impl Runtime {
             app_id: Arc::clone(&self.app_id),
             namespace: Arc::clone(&self.namespace),
             invoker: worker.invoker.clone(),
+            building_blocks: self.building_blocks.clone(),
             metadata: self.metadata.clone(),
             metrics: self.metrics.clone(),
             stop: self.stop.clone(),
@@ -194,6 +198,10 @@ impl Backend for GrpcBackend {
     fn policy<'a>(&'a self, id: &'a str, method: &str) -> Option<Policy<'a>> {
         let endpoint = || self.invoker.endpoint_text(id, method);
         self.invoker.policies().app(id, endpoint)
+    }
+
+    fn building_blocks(&self) -> &BuildingBlocks {
+        &self.building_blocks
     }
 
     fn metadata(&self) -> &MetadataStore {

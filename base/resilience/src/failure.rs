@@ -1,5 +1,6 @@
 //! How operations fail, as far as policies care.
 
+use std::error::Error;
 use std::fmt;
 
 use outrigger_config::resources::Matching;
@@ -38,6 +39,15 @@ pub enum PolicyError<E> {
     /// The circuit breaker is half open, and other calls are trying the target.
     #[error("too many requests")]
     TooManyRequests,
+}
+
+// === impl Failure ===
+
+impl Failure for Box<dyn Error + Send + Sync> {
+    /// The error of a component, which has no status that policies could list.
+    fn class(&self) -> Class {
+        Class::Plain
+    }
 }
 
 // === impl PolicyError ===

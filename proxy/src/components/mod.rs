@@ -12,6 +12,7 @@
 //!
 //! Source: specification, components 3, 5 and 6.
 
+mod calls;
 mod family;
 mod handlers;
 mod middleware;
@@ -43,6 +44,7 @@ use self::stores::NamedFamily;
 use crate::app::AppNetwork;
 use crate::metadata::{self, MetadataStore};
 
+pub(crate) use self::calls::Calls;
 pub(crate) use self::handlers::Handlers;
 pub(crate) use self::middleware::Pipelines;
 pub(crate) use self::outside::client as outside;

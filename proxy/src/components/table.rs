@@ -25,7 +25,7 @@ impl<C: ?Sized> Table<C> {
     }
 
     /// Puts a component where calls find it.
-    pub(super) fn insert(&self, name: &str, component: &Arc<C>) {
+    pub(crate) fn insert(&self, name: &str, component: &Arc<C>) {
         self.0.rcu(|table| {
             let mut table = BTreeMap::clone(table);
             table.insert(name.to_owned(), Arc::clone(component));

@@ -128,15 +128,15 @@ impl<B: Backend> api::dapr_server::Dapr for DaprApi<B> {
         self.no_binding(request.into_inner().name)
     }
 
-    async fn get_secret(&self, _: Request<api::GetSecretRequest>) -> Answer<api::GetSecretResponse> {
-        self.fail(&Error::SecretStoresNotConfigured)
+    async fn get_secret(&self, request: Request<api::GetSecretRequest>) -> Answer<api::GetSecretResponse> {
+        self.secret(request.into_inner()).await
     }
 
     async fn get_bulk_secret(
         &self,
-        _: Request<api::GetBulkSecretRequest>,
+        request: Request<api::GetBulkSecretRequest>,
     ) -> Answer<api::GetBulkSecretResponse> {
-        self.fail(&Error::SecretStoresNotConfigured)
+        self.bulk_secrets(request.into_inner()).await
     }
 
     async fn register_actor_timer(&self, _: Request<api::RegisterActorTimerRequest>) -> Answer<()> {

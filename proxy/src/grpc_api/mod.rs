@@ -25,6 +25,7 @@ mod open;
 mod reflection;
 mod routes;
 mod rules;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -40,6 +41,7 @@ use outrigger_svc::{BoxedService, Request, Response, stack};
 use outrigger_telemetry::metrics::Metrics;
 use outrigger_telemetry::trace::{TraceContext, Tracer};
 
+use crate::blocks::BuildingBlocks;
 use crate::metadata::MetadataStore;
 use crate::passthrough::Network;
 
@@ -79,6 +81,9 @@ pub(crate) trait Backend: Clone + std::fmt::Debug + Send + Sync + 'static {
         let _ = (id, method);
         None
     }
+
+    /// The operation layers of the building blocks.
+    fn building_blocks(&self) -> &BuildingBlocks;
 
     /// What the sidecar tells about itself.
     fn metadata(&self) -> &MetadataStore;

@@ -14,6 +14,7 @@ use super::{
     AllowedOrigins, ApiLogging, ApiRules, Blocks, BodyLimit, Cors, LogCalls, Measure, Open, Port,
     RequireToken, Rescue, RouteParts, Router, Routes, ShutdownHook, ShutdownKind, Trace, UserMiddleware,
 };
+use crate::blocks::BuildingBlocks;
 use crate::components::Handlers;
 use crate::health::Health;
 use crate::invoke::{HttpInvoke, Invoker};
@@ -34,6 +35,7 @@ pub(crate) struct Api {
     pub(crate) handlers: Handlers,
     pub(crate) port: Port,
     pub(crate) invoker: Option<Invoker>,
+    pub(crate) building_blocks: BuildingBlocks,
 }
 
 /// An answer, read to its end.
@@ -68,6 +70,7 @@ impl Api {
             handlers: Handlers::default(),
             port: Port::Api,
             invoker,
+            building_blocks: BuildingBlocks::default(),
         }
     }
 
@@ -86,6 +89,7 @@ impl Api {
             metadata: self.metadata.clone(),
             shutdown: ShutdownHook::new(move |kind| told.lock().unwrap().push(kind)),
             blocks: Blocks {
+                building_blocks: self.building_blocks.clone(),
                 app_id: "caller".into(),
                 namespace: "default".into(),
             },

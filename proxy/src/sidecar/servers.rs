@@ -22,6 +22,7 @@ use super::security::Security;
 use super::{RUNTIME, RunError, resiliency, resources};
 use crate::access::AccessControl;
 use crate::app::{AppChannel, AppNetwork, AppStatus, Dialer, Gate, Proxies};
+use crate::blocks::BuildingBlocks;
 use crate::components::{Components, Handlers, Pipelines, References, Stores, outside};
 use crate::grpc_api::{ApiLog, GrpcRule, GrpcRules, GrpcSettings};
 use crate::health::{Health, Target};
@@ -255,6 +256,8 @@ fn runtime(
     let api_logging = api_logging(settings, configuration);
     let api_token: Option<Arc<str>> = settings.api_token.as_deref().map(Into::into);
     let rules = http_rules(configuration);
+    let building_blocks = BuildingBlocks::new(&stores, configuration, &invoker.policies, &observers.metrics);
+    building_blocks.secrets.tell_unmatched_scopes();
     Runtime {
         app_id: settings.app_id.as_arc().clone(),
         namespace: settings.namespace.name().into(),
@@ -268,7 +271,7 @@ fn runtime(
         allowed_origins: AllowedOrigins::parse(&settings.allowed_origins),
         max_body: settings.http_body_limit().map(|limit| limit as u64),
         http_handlers,
-        stores,
+        building_blocks,
         routers: Routers {
             api: Arc::new(Router::new(&rules, Port::Api)),
             public: Arc::new(Router::new(&rules, Port::Public)),

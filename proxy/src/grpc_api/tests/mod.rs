@@ -27,6 +27,7 @@ use super::{
     ApiLog, Backend, GrpcRule, GrpcRules, GrpcSettings, PREFIX, Shutdown, binary, public, reflection, routes,
 };
 use crate::app::GrpcApp;
+use crate::blocks::BuildingBlocks;
 use crate::invoke::Way;
 use crate::metadata::{MetadataStore, SidecarMetadata};
 use crate::passthrough::Network;
@@ -38,6 +39,7 @@ struct Fake(Arc<FakeState>);
 #[derive(Debug)]
 struct FakeState {
     metadata: MetadataStore,
+    building_blocks: BuildingBlocks,
     metrics: Metrics,
     app: Option<GrpcApp>,
     replies: Mutex<Vec<Result<Reply, CallError>>>,
@@ -60,6 +62,7 @@ impl Fake {
         };
         Self(Arc::new(FakeState {
             metadata: MetadataStore::new(metadata),
+            building_blocks: BuildingBlocks::default(),
             metrics: Metrics::disabled(),
             app,
             replies: Mutex::default(),
@@ -84,6 +87,10 @@ impl Backend for Fake {
     async fn invoke(&self, id: &str, call: Invocation, _: &TraceContext) -> Result<Reply, CallError> {
         self.0.calls.lock().unwrap().push((id.to_owned(), call));
         self.0.replies.lock().unwrap().pop().unwrap()
+    }
+
+    fn building_blocks(&self) -> &BuildingBlocks {
+        &self.0.building_blocks
     }
 
     fn metadata(&self) -> &MetadataStore {

@@ -5,6 +5,7 @@
 
 mod absent;
 mod body;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use outrigger_svc::{Request, Response};
 use self::body::protojson;
 use super::query;
 use super::table::Operation;
+use crate::blocks::BuildingBlocks;
 
 /// The building blocks of a sidecar. Clones share them.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub(crate) struct Blocks {
     pub(crate) app_id: Arc<str>,
     /// Namespace, which some errors carry.
     pub(crate) namespace: Arc<str>,
+    /// The operation layers.
+    pub(crate) building_blocks: BuildingBlocks,
 }
 
 // === impl Blocks ===
@@ -52,7 +56,11 @@ impl Blocks {
                 store: first,
                 app_id: self.app_id.to_string(),
             },
-            O::GetSecret | O::GetBulkSecret => Error::SecretStoresNotConfigured,
+            O::GetSecret => {
+                let key = values.next().unwrap_or_default();
+                return self.secret(&first, &key, request.uri().query()).await;
+            }
+            O::GetBulkSecret => return self.bulk_secrets(&first, request.uri().query()).await,
             O::PublishEvent | O::BulkPublishEvent => Error::PubsubNotFound {
                 pubsub: first,
                 metadata: query::metadata(request.uri().query()),

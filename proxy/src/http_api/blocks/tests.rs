@@ -6,6 +6,7 @@ use crate::http_api::rescue::answer;
 
 async fn refused(operation: Operation, values: &[&str], uri: &str, body: &str) -> (u16, String) {
     let blocks = Blocks {
+        building_blocks: BuildingBlocks::default(),
         app_id: "caller".into(),
         namespace: "default".into(),
     };

@@ -1,0 +1,55 @@
+//! The building blocks of a sidecar: one operation layer each, which both surfaces share.
+//!
+//! ```text
+//! http_api/blocks/<block>.rs ─┐
+//!                             ├─▶ BuildingBlocks.<block> ─▶ Table ─▶ policies ─▶ metrics ─▶ component
+//! grpc_api/<block>.rs        ─┘
+//! ```
+
+use outrigger_config::configuration::Configuration;
+use outrigger_resilience::{ComponentKind, Policies};
+use outrigger_telemetry::metrics::{Block, Metrics};
+
+use crate::components::{Calls, Stores};
+use crate::secrets::Secrets;
+
+/// The operation layers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct BuildingBlocks {
+    /// Secrets by name.
+    pub(crate) secrets: Secrets,
+}
+
+// === impl BuildingBlocks ===
+
+impl BuildingBlocks {
+    /// The layers over these stores, which may be filled later.
+    pub(crate) fn new(
+        stores: &Stores,
+        configuration: &Configuration,
+        policies: &Policies,
+        metrics: &Metrics,
+    ) -> Self {
+        let calls = |kind, block| Calls::new(kind, block, policies.clone(), metrics.clone());
+        Self {
+            secrets: Secrets::new(
+                stores.secrets.clone(),
+                configuration.secret_scopes.clone(),
+                calls(ComponentKind::SecretStore, Block::Secret),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Default for BuildingBlocks {
+    /// Layers without any component.
+    fn default() -> Self {
+        Self::new(
+            &Stores::default(),
+            &Configuration::default(),
+            &Policies::default(),
+            &Metrics::disabled(),
+        )
+    }
+}
