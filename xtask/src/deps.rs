@@ -38,7 +38,7 @@ const RULES: &[Rule] = &[
     rule(3, "control/store", &["base/error", "base/kit", "base/telemetry", "config"]),
     rule(3, "resolver", &["base/kit", "base/svc", "base/telemetry", "components/core", "config", "identity"]),
     rule(3, "proxy/link", &["api", "base/kit", "base/svc", "base/telemetry", "identity"]),
-    rule(3, "components/pluggable", &["api", "base/kit", "components/core"]),
+    rule(3, "components/pluggable", &["api", "base/error", "base/kit", "base/svc", "components/core"]),
     rule(3, "components/*", &["base/kit", "base/svc", "components/core", "identity"]),
     rule(4, "components", &["components/*"]),
     rule(4, "actors", &["api", "base/error", "base/kit", "base/resilience", "base/svc", "base/telemetry", "components/core", "identity", "resolver"]),

@@ -9,6 +9,7 @@
 //!   Authority                     certificates, right and wrong ones
 //!   Consul                        a fake of its agent, which says so
 //!   servers                       real stores, each with a folder and a port of its own
+//!   PluggableComponent            stores behind a Unix socket
 //!   FaultProxy                    a network that misbehaves at command
 //! ```
 //!
@@ -36,6 +37,7 @@ pub mod grpc;
 pub mod http;
 pub mod namespace;
 mod otlp;
+mod pluggable;
 mod ports;
 mod process;
 mod require;
@@ -54,6 +56,7 @@ pub use fault::{Direction, Fault, FaultProxy};
 pub use grpc::{GrpcAnswer, GrpcApp, GrpcCall, GrpcClient, GrpcReply};
 pub use http::{HttpApp, HttpReply, HttpRequest, HttpResponse};
 pub use otlp::{Collector, SpanRecord};
+pub use pluggable::{PluggableCall, PluggableComponent, Refusal};
 pub use ports::{free_port, wait_for_port};
 pub use process::{Memory, Process, Program, Signal};
 pub use require::{is_required, skip};
