@@ -12,7 +12,7 @@ use crate::state::StateStore;
 /// The component types that a binary was built with, one registry a family.
 ///
 /// Built once at start; types of pluggable components are added before anything is loaded.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     /// `state.*`
     pub state: Registry<dyn StateStore>,

@@ -17,7 +17,7 @@ use tonic_reflection::pb::v1alpha::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1alpha::server_reflection_response::MessageResponse;
 
 use crate::SCOPE;
-use crate::link::{Link, ORIGIN};
+use crate::link::{Link, origin};
 use crate::refusal::RpcError;
 use crate::secrets::PluggableSecrets;
 use crate::state::PluggableState;
@@ -179,7 +179,7 @@ async fn list_services(socket: &Arc<Path>) -> Result<BTreeSet<String>, Status> {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices("*".to_owned())),
     };
-    let mut client = ServerReflectionClient::with_origin(link, ORIGIN);
+    let mut client = ServerReflectionClient::with_origin(link, origin());
     let answers = client.server_reflection_info(tokio_stream::once(request));
     let answer = answers.await?.into_inner().message().await?;
     match answer.and_then(|answer| answer.message_response) {
@@ -215,7 +215,10 @@ mod tests {
             Service::of("dapr.proto.components.v1.StateStore"),
             Some(Service::StateStore)
         );
-        assert_eq!(Service::of("dapr.proto.components.v1.TransactionalStateStore"), None);
+        assert_eq!(
+            Service::of("dapr.proto.components.v1.TransactionalStateStore"),
+            None
+        );
         assert_eq!(Service::of("grpc.health.v1.Health"), None);
     }
 }

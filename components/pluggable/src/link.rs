@@ -25,8 +25,6 @@ use crate::SCOPE;
 
 /// Metadata that names the component which a call is meant for.
 const INSTANCE: HeaderName = HeaderName::from_static("x-component-instance");
-/// The authority that gRPC gives to servers on Unix sockets.
-pub(crate) const ORIGIN: Uri = Uri::from_static("http://localhost");
 /// Bytes that a component may send before they are taken, on one stream and on all.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
@@ -121,8 +119,9 @@ impl Link {
         }
         let socket = Arc::clone(&self.socket);
         match self.sender.try_send_request(request).await {
-            Ok(response) => Ok(response
-                .map(|body| body.map_err(move |error| broken(&socket, &error)).boxed_unsync())),
+            Ok(response) => {
+                Ok(response.map(|body| body.map_err(move |error| broken(&socket, &error)).boxed_unsync()))
+            }
             Err(mut failed) => Err(Failed {
                 unsent: failed.take_message(),
                 status: broken(&socket, failed.error()),
@@ -157,6 +156,11 @@ impl Identity {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
         })
     }
+}
+
+/// The authority that gRPC gives to servers on Unix sockets.
+pub(crate) fn origin() -> Uri {
+    Uri::from_static("http://localhost")
 }
 
 /// The status that gRPC gives a call whose stream or connection has failed.

@@ -126,7 +126,11 @@ mod tests {
 
     #[test]
     fn an_error_with_a_face_of_its_own_keeps_it() {
-        let details = [info([("kit_error", "true"), ("http_code", "506"), ("tag", "ERR_TAG")])];
+        let details = [info([
+            ("kit_error", "true"),
+            ("http_code", "506"),
+            ("tag", "ERR_TAG"),
+        ])];
         let StateError::Rich(rich) = state_error(status(Code::DataLoss, "get-error", &details)) else {
             panic!("it is not rich");
         };

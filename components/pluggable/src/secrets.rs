@@ -14,7 +14,7 @@ use tonic::{Response, Status};
 
 use crate::MAX_MESSAGE;
 use crate::channel::{Channel, Greet};
-use crate::link::ORIGIN;
+use crate::link::origin;
 use crate::message;
 use crate::refusal::RpcError;
 
@@ -22,6 +22,7 @@ use crate::refusal::RpcError;
 #[derive(Debug)]
 pub(crate) struct PluggableSecrets {
     channel: Channel,
+    client: SecretStoreClient<Channel>,
     features: Vec<Feature>,
 }
 
@@ -34,23 +35,20 @@ impl PluggableSecrets {
         let greet: Arc<Greet> = Arc::new(move |link| {
             let metadata = Some(settings.clone());
             Box::pin(async move {
-                let mut client = SecretStoreClient::with_origin(link, ORIGIN);
+                let mut client = SecretStoreClient::with_origin(link, origin());
                 let request = wire::SecretStoreInitRequest { metadata };
                 client.init(request).await.map(drop)
             })
         });
         let channel = Channel::open(&socket, &init, greet).await?;
-        let mut client = SecretStoreClient::with_origin(channel.clone(), ORIGIN);
-        let answer = client.features(wire::FeaturesRequest {}).await;
+        let client = SecretStoreClient::with_origin(channel.clone(), origin());
+        let answer = client.clone().features(wire::FeaturesRequest {}).await;
         let features = answer.map_err(RpcError::from)?.into_inner().features;
         Ok(Arc::new(Self {
             channel,
+            client: client.max_decoding_message_size(MAX_MESSAGE),
             features: features.into_iter().map(Feature::from).collect(),
         }))
-    }
-
-    fn client(&self) -> SecretStoreClient<Channel> {
-        SecretStoreClient::with_origin(self.channel.clone(), ORIGIN).max_decoding_message_size(MAX_MESSAGE)
     }
 }
 
@@ -64,7 +62,7 @@ impl SecretStore for PluggableSecrets {
         name: &'a str,
         metadata: &'a Metadata,
     ) -> BoxFuture<'a, Result<Option<Secret>, BoxError>> {
-        let mut client = self.client();
+        let mut client = self.client.clone();
         let request = wire::GetSecretRequest {
             key: name.to_owned(),
             metadata: metadata.clone(),
@@ -79,12 +77,14 @@ impl SecretStore for PluggableSecrets {
         &'a self,
         metadata: &'a Metadata,
     ) -> BoxFuture<'a, Result<BTreeMap<String, Secret>, BoxError>> {
-        let mut client = self.client();
+        let mut client = self.client.clone();
         let request = wire::BulkGetSecretRequest {
             metadata: metadata.clone(),
         };
         Box::pin(async move {
-            let data = detached(async move { client.bulk_get(request).await }).await?.data;
+            let data = detached(async move { client.bulk_get(request).await })
+                .await?
+                .data;
             let secrets = data.into_iter();
             Ok(secrets
                 .map(|(name, secret)| (name, secret.secrets.into_iter().collect()))

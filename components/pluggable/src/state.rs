@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 use tonic::Status;
 
 use crate::channel::{Channel, Greet};
-use crate::link::ORIGIN;
+use crate::link::origin;
 use crate::message;
 use crate::refusal::{RpcError, bulk_delete_error, state_error};
 use crate::{MAX_MESSAGE, SCOPE};
@@ -28,6 +28,10 @@ use crate::{MAX_MESSAGE, SCOPE};
 #[derive(Debug)]
 pub(crate) struct PluggableState {
     channel: Channel,
+    store: StateStoreClient<Channel>,
+    transactions: TransactionalStateStoreClient<Channel>,
+    queries: QueriableStateStoreClient<Channel>,
+    sizes: TransactionalStoreMultiMaxSizeClient<Channel>,
     features: Vec<Feature>,
     /// What the store said, once it has been asked and has answered.
     max_operations: OnceCell<Option<usize>>,
@@ -45,27 +49,28 @@ impl PluggableState {
         let greet: Arc<Greet> = Arc::new(move |link| {
             let metadata = Some(settings.clone());
             Box::pin(async move {
-                let mut client = StateStoreClient::with_origin(link, ORIGIN);
+                let mut client = StateStoreClient::with_origin(link, origin());
                 client.init(wire::InitRequest { metadata }).await.map(drop)
             })
         });
         let channel = Channel::open(&socket, &init, greet).await?;
-        let mut client = StateStoreClient::with_origin(channel.clone(), ORIGIN);
-        let answer = client.features(wire::FeaturesRequest {}).await;
+        let store = StateStoreClient::with_origin(channel.clone(), origin());
+        let answer = store.clone().features(wire::FeaturesRequest {}).await;
         let features = answer.map_err(RpcError::from)?.into_inner().features;
+        let queries = QueriableStateStoreClient::with_origin(channel.clone(), origin());
         Ok(Arc::new(Self {
+            store: store.max_decoding_message_size(MAX_MESSAGE),
+            transactions: TransactionalStateStoreClient::with_origin(channel.clone(), origin()),
+            queries: queries.max_decoding_message_size(MAX_MESSAGE),
+            sizes: TransactionalStoreMultiMaxSizeClient::with_origin(channel.clone(), origin()),
             channel,
             features: features.into_iter().map(Feature::from).collect(),
             max_operations: OnceCell::new(),
         }))
     }
 
-    fn client(&self) -> StateStoreClient<Channel> {
-        StateStoreClient::with_origin(self.channel.clone(), ORIGIN).max_decoding_message_size(MAX_MESSAGE)
-    }
-
     async fn ask_max_operations(&self) -> Result<Option<usize>, Status> {
-        let mut client = TransactionalStoreMultiMaxSizeClient::with_origin(self.channel.clone(), ORIGIN);
+        let mut client = self.sizes.clone();
         let answer = client.multi_max_size(wire::MultiMaxSizeRequest {});
         let answer = tokio::time::timeout(MAX_OPERATIONS_PATIENCE, answer)
             .await
@@ -82,7 +87,7 @@ impl StateStore for PluggableState {
 
     fn get<'a>(&'a self, request: &'a GetRequest) -> BoxFuture<'a, Result<Option<Item>, StateError>> {
         Box::pin(async move {
-            let answer = self.client().get(message::get(request)).await;
+            let answer = self.store.clone().get(message::get(request)).await;
             let answer = answer.map_err(state_error)?.into_inner();
             Ok(Some(message::item(answer)))
         })
@@ -91,14 +96,14 @@ impl StateStore for PluggableState {
     fn set<'a>(&'a self, request: &'a SetRequest) -> BoxFuture<'a, Result<(), StateError>> {
         Box::pin(async move {
             let request = message::set(request)?;
-            let answer = self.client().set(request).await;
+            let answer = self.store.clone().set(request).await;
             answer.map(drop).map_err(state_error)
         })
     }
 
     fn delete<'a>(&'a self, request: &'a DeleteRequest) -> BoxFuture<'a, Result<(), StateError>> {
         Box::pin(async move {
-            let answer = self.client().delete(message::delete(request)).await;
+            let answer = self.store.clone().delete(message::delete(request)).await;
             answer.map(drop).map_err(state_error)
         })
     }
@@ -115,7 +120,7 @@ impl StateStore for PluggableState {
                     parallelism: i64::try_from(parallelism).unwrap_or(i64::MAX),
                 }),
             };
-            let answer = self.client().bulk_get(request).await;
+            let answer = self.store.clone().bulk_get(request).await;
             let items = answer.map_err(state_error)?.into_inner().items;
             Ok(items.into_iter().map(message::bulk_item).collect())
         })
@@ -126,9 +131,11 @@ impl StateStore for PluggableState {
             let items = requests.iter().map(message::set);
             let items = items.collect::<Result<_, _>>().map_err(BulkError::Whole)?;
             let options = Some(wire::BulkSetRequestOptions { parallelism: 0 });
-            let answer = self.client().bulk_set(wire::BulkSetRequest { items, options });
-            let failed = |status| BulkError::Whole(state_error(status));
-            answer.await.map(drop).map_err(failed)
+            let request = wire::BulkSetRequest { items, options };
+            let answer = self.store.clone().bulk_set(request).await;
+            answer
+                .map(drop)
+                .map_err(|status| BulkError::Whole(state_error(status)))
         })
     }
 
@@ -136,10 +143,9 @@ impl StateStore for PluggableState {
         Box::pin(async move {
             let items = requests.iter().map(message::delete).collect();
             let options = Some(wire::BulkDeleteRequestOptions { parallelism: 0 });
-            let answer = self
-                .client()
-                .bulk_delete(wire::BulkDeleteRequest { items, options });
-            answer.await.map(drop).map_err(bulk_delete_error)
+            let request = wire::BulkDeleteRequest { items, options };
+            let answer = self.store.clone().bulk_delete(request).await;
+            answer.map(drop).map_err(bulk_delete_error)
         })
     }
 
@@ -153,7 +159,7 @@ impl StateStore for PluggableState {
 
     fn ping(&self) -> BoxFuture<'_, Result<(), BoxError>> {
         Box::pin(async move {
-            let answer = self.client().ping(wire::PingRequest {}).await;
+            let answer = self.store.clone().ping(wire::PingRequest {}).await;
             Ok(answer.map(drop).map_err(RpcError::from)?)
         })
     }
@@ -168,16 +174,14 @@ impl Transactions for PluggableState {
     fn transact<'a>(&'a self, transaction: &'a Transaction) -> BoxFuture<'a, Result<(), StateError>> {
         Box::pin(async move {
             let request = message::transaction(transaction)?;
-            let mut client = TransactionalStateStoreClient::with_origin(self.channel.clone(), ORIGIN);
-            client.transact(request).await.map(drop).map_err(state_error)
+            let answer = self.transactions.clone().transact(request).await;
+            answer.map(drop).map_err(state_error)
         })
     }
 
     fn max_operations(&self) -> BoxFuture<'_, Option<usize>> {
         Box::pin(async move {
-            let asked = self
-                .max_operations
-                .get_or_try_init(|| self.ask_max_operations());
+            let asked = self.max_operations.get_or_try_init(|| self.ask_max_operations());
             match asked.await {
                 Ok(max) => *max,
                 Err(status) => {
@@ -197,9 +201,8 @@ impl Queries for PluggableState {
         metadata: &'a Metadata,
     ) -> BoxFuture<'a, Result<QueryAnswer, StateError>> {
         Box::pin(async move {
-            let mut client = QueriableStateStoreClient::with_origin(self.channel.clone(), ORIGIN)
-                .max_decoding_message_size(MAX_MESSAGE);
-            let answer = client.query(message::query(query, metadata)).await;
+            let request = message::query(query, metadata);
+            let answer = self.queries.clone().query(request).await;
             let answer = answer.map_err(state_error)?.into_inner();
             Ok(message::query_answer(answer))
         })

@@ -6,10 +6,11 @@ use std::time::Duration;
 use outrigger_api::components as wire;
 use outrigger_component::secrets::SecretStore;
 use outrigger_component::state::{
-    BulkError, Concurrency, Consistency, DeleteRequest, Direction, GetRequest, Metadata, Operation, Options, Page,
-    Query, SetRequest, Sort, StateError, StateStore, Transaction, Value,
+    BulkError, Concurrency, Consistency, DeleteRequest, Direction, GetRequest, Metadata, Operation, Options,
+    Page, Query, SetRequest, Sort, StateError, StateStore, Transaction, Value,
 };
-use outrigger_component::{Catalogue, Condition, HttpClient, Init, Properties};
+use outrigger_component::{Catalogue, Condition, HttpClient, Init, Properties, SendHttp};
+use outrigger_svc::{BoxError, BoxFuture, Request, Response};
 use outrigger_test_kit::{Directory, PluggableComponent, Refusal, until};
 use serde_json::json;
 use tokio::time::Instant;
@@ -19,6 +20,16 @@ use crate::discover;
 /// What a component said of its condition, in order.
 #[derive(Clone, Debug, Default)]
 struct Told(Arc<Mutex<Vec<Option<String>>>>);
+
+/// A world without servers.
+#[derive(Debug)]
+struct Nowhere;
+
+impl SendHttp for Nowhere {
+    fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, BoxError>> {
+        Box::pin(std::future::ready(Err("no server".into())))
+    }
+}
 
 impl Told {
     fn condition(&self) -> Condition {
@@ -60,7 +71,7 @@ impl Bench {
             namespace: "default".into(),
             properties: Properties::from([("colour", "red")]),
             deadline: Instant::now() + Duration::from_secs(5),
-            http: HttpClient::default(),
+            http: HttpClient::new(Arc::new(Nowhere)),
             condition: self.told.condition(),
         }
     }
@@ -71,7 +82,11 @@ impl Bench {
     }
 
     async fn secrets(&self) -> Arc<dyn SecretStore> {
-        let found = self.catalogue.secret_stores.find("secretstores.mystore", "").unwrap();
+        let found = self
+            .catalogue
+            .secret_stores
+            .find("secretstores.mystore", "")
+            .unwrap();
         found.maker.make(self.init("safe")).await.unwrap()
     }
 }
@@ -145,7 +160,7 @@ async fn values_are_written_read_and_deleted_for_one_instance() {
             consistency: Consistency::Strong,
         },
         content_type: Some("text/plain".to_owned()),
-        ..SetRequest::new("key", bytes::Bytes::from_static(b"value"))
+        ..SetRequest::new("key", hyper::body::Bytes::from_static(b"value"))
     };
     one.set(&request).await.unwrap();
     let call = &bench.component.calls("StateStore/Set")[0];
@@ -159,7 +174,10 @@ async fn values_are_written_read_and_deleted_for_one_instance() {
     assert_eq!(item.data.as_deref(), Some(&b"value"[..]));
     assert_eq!(item.content_type.as_deref(), Some("text/plain"));
     let missing = other.get(&GetRequest::new("key")).await.unwrap().unwrap();
-    assert_eq!((missing.data, missing.etag, missing.content_type), (None, None, None));
+    assert_eq!(
+        (missing.data, missing.etag, missing.content_type),
+        (None, None, None)
+    );
 
     let stale = DeleteRequest {
         etag: Some("0".to_owned()),
@@ -174,7 +192,10 @@ async fn values_are_written_read_and_deleted_for_one_instance() {
         ..DeleteRequest::new("key")
     };
     one.delete(&fresh).await.unwrap();
-    assert_eq!(one.get(&GetRequest::new("key")).await.unwrap().unwrap().data, None);
+    assert_eq!(
+        one.get(&GetRequest::new("key")).await.unwrap().unwrap().data,
+        None
+    );
     one.ping().await.unwrap();
 }
 
@@ -219,7 +240,11 @@ async fn many_keys_are_one_call() {
     let found: Vec<_> = items.iter().map(|item| (item.key.as_str(), data(item))).collect();
     assert_eq!(
         found,
-        [("a", Some(b"a".to_vec())), ("b", Some(b"b".to_vec())), ("c", None)]
+        [
+            ("a", Some(b"a".to_vec())),
+            ("b", Some(b"b".to_vec())),
+            ("c", None)
+        ]
     );
     let deletes = ["a", "b"].map(DeleteRequest::new);
     store.bulk_delete(&deletes).await.unwrap();
@@ -248,7 +273,9 @@ async fn a_transaction_is_one_call_and_its_limit_is_asked_for_until_it_is_known(
     assert_eq!(transactions.max_operations().await, Some(3));
     bench.component.set_max_size(4);
     assert_eq!(transactions.max_operations().await, Some(3));
-    let asked = bench.component.calls("TransactionalStoreMultiMaxSize/MultiMaxSize");
+    let asked = bench
+        .component
+        .calls("TransactionalStoreMultiMaxSize/MultiMaxSize");
     assert_eq!(asked.len(), 2);
 
     let transaction = Transaction {
@@ -302,12 +329,7 @@ async fn a_query_goes_as_the_caller_wrote_it() {
         token: "next".to_owned(),
         metadata: metadata(),
     });
-    let answer = store
-        .queries()
-        .unwrap()
-        .query(&query, &metadata())
-        .await
-        .unwrap();
+    let answer = store.queries().unwrap().query(&query, &metadata()).await.unwrap();
     assert_eq!(answer.token.as_deref(), Some("next"));
     let item = &answer.items[0];
     assert_eq!((item.key.as_str(), item.etag.as_deref()), ("k", Some("7")));
@@ -330,7 +352,9 @@ async fn a_query_goes_as_the_caller_wrote_it() {
 #[tokio::test]
 async fn what_a_component_refuses_at_its_start_is_told() {
     let bench = Bench::new().await;
-    bench.component.refuse("StateStore/Init", Refusal::new(3, "no colour"));
+    bench
+        .component
+        .refuse("StateStore/Init", Refusal::new(3, "no colour"));
     let found = bench.catalogue.state.find("state.mystore", "").unwrap();
     let error = found.maker.make(bench.init("one")).await.unwrap_err();
     assert_eq!(
@@ -381,7 +405,9 @@ async fn a_lost_component_fails_at_once_and_a_new_one_is_told_its_settings() {
 #[tokio::test]
 async fn secrets_are_read_one_by_one_and_all_at_once() {
     let bench = Bench::new().await;
-    bench.component.set_secret("db", &[("user", "u"), ("password", "p")]);
+    bench
+        .component
+        .set_secret("db", &[("user", "u"), ("password", "p")]);
     bench.component.set_secret("empty", &[]);
     let store = bench.secrets().await;
     assert_eq!(store.features()[0].as_str(), "MULTIPLE_KEY_VALUES_PER_SECRET");

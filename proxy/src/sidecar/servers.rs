@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use outrigger_component::Catalogue;
+use outrigger_component_pluggable as pluggable;
 use outrigger_config::configuration::{self, Configuration};
 use outrigger_config::daprd::{OwnEnv, Settings};
 use outrigger_identity::tls;
@@ -60,6 +61,15 @@ pub(super) struct Targets {
     pub(super) internal: Target,
 }
 
+/// The types of this binary, and those of the processes whose sockets are there now.
+async fn with_pluggable(built_in: &Catalogue, settings: &Settings) -> Catalogue {
+    let mut catalogue = built_in.clone();
+    if let Err(error) = pluggable::discover(&settings.component_sockets, &mut catalogue).await {
+        tracing::error!(target: RUNTIME, "could not initialize pluggable components {error}");
+    }
+    catalogue
+}
+
 /// Opens everything, outbound health included. Only the app is still to be waited for.
 #[expect(
     clippy::too_many_arguments,
@@ -109,10 +119,11 @@ pub(super) async fn start(
     let (resolver, host_address) = resolution::start(&resolution, configuration).await?;
     let environment = OwnEnv::new(settings, &host_address, internal_port);
     let references = References::new(settings.mode, environment, stores.secrets.clone());
+    let catalogue = with_pluggable(catalogue, settings).await;
     let components = Components::new(
         settings,
         configuration,
-        catalogue,
+        &catalogue,
         (pipelines.clone(), stores.clone()),
         &network,
         metadata.clone(),

@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use outrigger_api::DESCRIPTORS;
 use outrigger_api::components::QueryResponse;
 use outrigger_api::components::queriable_state_store_server::QueriableStateStoreServer;
@@ -21,9 +24,9 @@ use outrigger_api::components::transactional_state_store_server::TransactionalSt
 use outrigger_api::components::transactional_store_multi_max_size_server::TransactionalStoreMultiMaxSizeServer;
 use prost::Message;
 use tokio::net::UnixListener;
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::transport::Server;
+use tonic::service::Routes;
 use tonic::{Request, Status};
 use tonic_reflection::server::Builder;
 
@@ -125,7 +128,10 @@ impl PluggableComponent {
         let values = values
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        self.books.lock().secrets.insert(name.to_owned(), values.collect());
+        self.books
+            .lock()
+            .secrets
+            .insert(name.to_owned(), values.collect());
     }
 
     /// What every query finds.
@@ -169,18 +175,14 @@ impl PluggableComponent {
             |builder, name| builder.with_service_name(*name),
         );
         let books = &self.books;
-        let server = Server::builder()
-            .add_service(reflection.build_v1alpha()?)
+        let routes = Routes::new(reflection.build_v1alpha()?)
             .add_service(StateStoreServer::new(books.clone()))
             .add_service(TransactionalStateStoreServer::new(books.clone()))
             .add_service(QueriableStateStoreServer::new(books.clone()))
             .add_service(TransactionalStoreMultiMaxSizeServer::new(books.clone()))
             .add_service(SecretStoreServer::new(books.clone()))
-            .serve_with_incoming(UnixListenerStream::new(listener));
-        self.task = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            // It ends when it is dropped; what it says then is nobody's business.
-            server.await.ok();
-        })));
+            .prepare();
+        self.task = Some(AbortOnDropHandle::new(tokio::spawn(serve(listener, routes))));
         Ok(())
     }
 }
@@ -205,11 +207,7 @@ impl Books {
     }
 
     /// Writes a call down, and fails if it is to fail; else whom it is meant for, and its message.
-    fn receive<M: Message>(
-        &self,
-        method: &'static str,
-        request: Request<M>,
-    ) -> Result<(String, M), Status> {
+    fn receive<M: Message>(&self, method: &'static str, request: Request<M>) -> Result<(String, M), Status> {
         let instance = request.metadata().get("x-component-instance");
         let instance = instance.map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned());
         let message = request.into_inner();
@@ -223,5 +221,15 @@ impl Books {
             Some(refusal) => Err(refusal.status()),
             None => Ok((instance.unwrap_or_default(), message)),
         }
+    }
+}
+
+/// Serves connections, which end with it.
+async fn serve(listener: UnixListener, routes: Routes) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let service = TowerToHyperService::new(routes.clone());
+        let connection = http2::Builder::new(TokioExecutor::new());
+        connections.spawn(connection.serve_connection(TokioIo::new(stream), service));
     }
 }

@@ -20,7 +20,10 @@ impl SecretStore for Books {
         Ok(Response::new(SecretStoreInitResponse {}))
     }
 
-    async fn features(&self, request: Request<FeaturesRequest>) -> Result<Response<FeaturesResponse>, Status> {
+    async fn features(
+        &self,
+        request: Request<FeaturesRequest>,
+    ) -> Result<Response<FeaturesResponse>, Status> {
         self.receive("SecretStore/Features", request)?;
         let features = vec!["MULTIPLE_KEY_VALUES_PER_SECRET".to_owned()];
         Ok(Response::new(FeaturesResponse { features }))

@@ -29,7 +29,10 @@ impl StateStore for Books {
         Ok(Response::new(InitResponse {}))
     }
 
-    async fn features(&self, request: Request<FeaturesRequest>) -> Result<Response<FeaturesResponse>, Status> {
+    async fn features(
+        &self,
+        request: Request<FeaturesRequest>,
+    ) -> Result<Response<FeaturesResponse>, Status> {
         self.receive("StateStore/Features", request)?;
         let features = self.lock().features.clone();
         Ok(Response::new(FeaturesResponse { features }))
@@ -179,7 +182,8 @@ fn check(values: &Values, key: &str, etag: Option<Etag>) -> Result<(), Status> {
     let stored = values.get(key).map(|stored| &stored.etag);
     match etag {
         Some(etag) if stored != Some(&etag.value) => {
-            let refusal = Refusal::about_field(FAILED_PRECONDITION, "etag mismatch", "etag", "it has changed");
+            let refusal =
+                Refusal::about_field(FAILED_PRECONDITION, "etag mismatch", "etag", "it has changed");
             Err(refusal.status())
         }
         _ => Ok(()),
