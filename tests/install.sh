@@ -17,6 +17,9 @@ echo "installing the Python SDK and the collector"
 python3 -m venv "$tools/python"
 "$tools/python/bin/pip" install --quiet --disable-pip-version-check 'dapr[grpc]==1.19.0' rotel==0.0.1a15 cryptography
 
+echo "installing doubles of cloud services"
+"$tools/python/bin/pip" install --quiet --disable-pip-version-check 'moto[dynamodb,secretsmanager,ssm]==5.2.5' flask flask-cors
+
 echo "installing the JavaScript SDK"
 printf '{"private":true}\n' >"$tools/node/package.json"
 (cd "$tools/node" && npm install --silent --no-fund --no-audit --ignore-scripts @dapr/dapr@3.18.0)

@@ -66,6 +66,13 @@ const VERSIONS: &[(&str, &[&str])] = &[
     ("state.yugabyte", &["v2"]),
 ];
 
+/// Metadata that all types of a family take beside their own, for the sidecar reads them.
+#[rustfmt::skip] // A table: one family, one line.
+const FOR_ALL: &[(&str, &[&str])] = &[
+    ("state", &["keyPrefix", "actorStateStore", "primaryEncryptionKey", "secondaryEncryptionKey", "outboxPublishPubsub", "outboxPublishTopic", "outboxPubsub", "outboxDiscardWhenMissingState"]),
+    ("lock", &["keyPrefix"]),
+];
+
 /// Metadata of a type: its names, and which of them must be there.
 #[derive(Debug)]
 pub(crate) struct Keys {
@@ -87,6 +94,7 @@ const KEYS: &[(&str, Keys)] = &[
     ("middleware.http.wasm", keys(&["url", "guestConfig", "strictSandbox"], &["url"])),
     ("secretstores.local.file", keys(&["secretsFile", "nestedSeparator", "multiValued"], &["secretsFile"])),
     ("secretstores.local.env", keys(&["prefix"], &[])),
+    ("state.aws.dynamodb", keys(&["table", "partitionKey", "ttlAttributeName", "region", "awsRegion", "endpoint", "accessKey", "secretKey", "sessionToken", "assumeRoleArn", "assumeRoleSessionName", "trustAnchorArn", "trustProfileArn"], &["table"])),
 ];
 
 const fn keys(known: &'static [&'static str], required: &'static [&'static str]) -> Keys {
@@ -115,6 +123,15 @@ pub(crate) fn versions(kind: &str) -> &'static [&'static str] {
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(kind));
     found.map_or(&["v1", "v0", ""], |(_, versions)| versions)
+}
+
+/// Whether a name is metadata that every type of the family takes.
+pub(crate) fn is_for_all(kind: &str, name: &str) -> bool {
+    let family = kind.split_once('.').map_or(kind, |(family, _)| family);
+    let known = FOR_ALL.iter().filter(|(of, _)| *of == family);
+    known
+        .flat_map(|(_, names)| *names)
+        .any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// The metadata of a type, if it is known.

@@ -90,6 +90,7 @@ impl Check<'_> {
             }
             if let Some(keys) = keys
                 && !keys.known.iter().any(|known| known.eq_ignore_ascii_case(name))
+                && !catalogue::is_for_all(kind, name)
             {
                 let meant = did_you_mean(name, keys.known.iter().copied());
                 let message = format!("{kind} has no metadata property {}{meant}", go_quote(name));

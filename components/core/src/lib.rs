@@ -20,6 +20,8 @@ pub mod lock;
 pub mod name_resolution;
 pub mod secrets;
 pub mod state;
+#[cfg(feature = "conformance")]
+pub mod testing;
 
 mod answer;
 mod catalogue;

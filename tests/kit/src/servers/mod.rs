@@ -12,6 +12,7 @@
 mod etcd;
 mod mariadb;
 mod memcached;
+mod moto;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ use crate::{Directory, Process, Program, Result, Signal, free_port, skip, wait_f
 pub use etcd::Etcd;
 pub use mariadb::Mariadb;
 pub use memcached::Memcached;
+pub use moto::Moto;
 
 /// A running server, killed when the value is dropped; then its folder is removed.
 #[derive(Debug)]
@@ -34,6 +36,9 @@ pub struct Server {
 
 /// Where programs are that are in no user's path.
 const PLACES: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin"];
+
+/// Where tools are that come from the registries of other languages.
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/test-tools");
 
 /// The path that programs get which start others.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -55,6 +60,21 @@ pub fn installed(names: &[&str]) -> Option<Program> {
         }
     }
     skip(&format!("{} is not installed", names.join(" or ")));
+    None
+}
+
+/// A program below `target/test-tools`, where `make test-tools` puts what comes from other registries; if it is not
+/// there, the test is skipped.
+///
+/// # Panics
+/// If it is not there and nothing may be skipped.
+#[must_use]
+pub fn tool(path: &str) -> Option<Program> {
+    let program = Path::new(TOOLS).join(path);
+    if program.is_file() {
+        return Some(Program::new(program).env("PATH", PATH));
+    }
+    skip(&format!("no {path}: run `make test-tools`"));
     None
 }
 
