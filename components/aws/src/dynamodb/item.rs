@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
-use outrigger_component::state::{Item, Metadata, SetRequest, StateError, Value};
+use outrigger_component::state::{
+    Item, Metadata, SetRequest, StateError, TTL_EXPIRE_TIME, TTL_IN_SECONDS, Value,
+};
 use outrigger_kit::{number, time};
 
 /// Names of the attributes that a table chooses.
@@ -22,8 +24,6 @@ type Attributes = HashMap<String, AttributeValue>;
 
 const VALUE: &str = "value";
 const ETAG: &str = "etag";
-const TTL: &str = "ttlInSeconds";
-const EXPIRY: &str = "ttlExpireTime";
 
 // === impl Layout ===
 
@@ -49,7 +49,7 @@ impl Layout {
         item.insert(VALUE.to_owned(), value);
         let etag = format!("{:x}", fastrand::u64(..));
         item.insert(ETAG.to_owned(), AttributeValue::S(etag));
-        if let (Some(name), Some(text)) = (&self.ttl, request.metadata.get(TTL)) {
+        if let (Some(name), Some(text)) = (&self.ttl, request.metadata.get(TTL_IN_SECONDS)) {
             let seconds = number::atoi(text)
                 .map_err(|error| StateError::other(format!("failed to parse ttlInSeconds: {error}")))?;
             let end = now().saturating_add(seconds);
@@ -68,7 +68,7 @@ impl Layout {
                 return Ok(None);
             }
             let moment = UNIX_EPOCH + Duration::from_secs(end.unsigned_abs());
-            metadata.insert(EXPIRY.to_owned(), time::rfc3339(moment));
+            metadata.insert(TTL_EXPIRE_TIME.to_owned(), time::rfc3339(moment));
         }
         let data = match item.remove(VALUE) {
             None => None,
@@ -90,7 +90,7 @@ impl Layout {
 }
 
 /// Seconds since 1970.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -3,6 +3,7 @@
 //! Source: specification, state stores 8.
 
 mod batch;
+mod condition;
 mod item;
 
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use outrigger_component::state::{
     BulkItem, Consistency, DeleteRequest, GetRequest, Item, Operation, SetRequest, StateError, StateStore,
     Transaction, Transactions,
@@ -21,6 +22,7 @@ use outrigger_component::{Feature, Fields, Init};
 use outrigger_svc::{BoxError, BoxFuture};
 use tokio::time::timeout_at;
 
+use self::condition::Condition;
 use self::item::Layout;
 use crate::access::Access;
 use crate::failure;
@@ -32,12 +34,6 @@ pub struct DynamoDb {
     table: String,
     layout: Layout,
     features: Vec<Feature>,
-}
-
-/// A condition on the item that is there.
-struct Condition {
-    expression: &'static str,
-    values: Option<HashMap<String, AttributeValue>>,
 }
 
 /// Name of the service in messages.
@@ -94,15 +90,15 @@ impl DynamoDb {
     }
 
     async fn write(&self, request: &SetRequest) -> Result<(), StateError> {
-        let condition = condition(request.etag.as_deref(), request.options.is_first_write());
-        let (expression, values) = Condition::parts(condition);
+        let condition = self.condition(request.etag.as_deref(), request.options.is_first_write());
         let answer = self
             .client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(self.layout.encode(request)?))
-            .set_condition_expression(expression)
-            .set_expression_attribute_values(values)
+            .set_condition_expression(condition.expression)
+            .set_expression_attribute_names(condition.names)
+            .set_expression_attribute_values(condition.values)
             .send()
             .await;
         let Err(error) = answer else { return Ok(()) };
@@ -113,14 +109,15 @@ impl DynamoDb {
     }
 
     async fn remove(&self, request: &DeleteRequest) -> Result<(), StateError> {
-        let (expression, values) = Condition::parts(condition(request.etag.as_deref(), false));
+        let condition = self.condition(request.etag.as_deref(), false);
         let answer = self
             .client
             .delete_item()
             .table_name(&self.table)
             .set_key(Some(self.layout.key(&request.key)))
-            .set_condition_expression(expression)
-            .set_expression_attribute_values(values)
+            .set_condition_expression(condition.expression)
+            .set_expression_attribute_names(condition.names)
+            .set_expression_attribute_values(condition.values)
             .send()
             .await;
         let Err(error) = answer else { return Ok(()) };
@@ -158,17 +155,21 @@ impl DynamoDb {
             .map_err(|error| failed("TransactWriteItems", &error))
     }
 
+    fn condition(&self, etag: Option<&str>, is_first_write: bool) -> Condition {
+        Condition::new(etag, is_first_write, self.layout.ttl.as_deref())
+    }
+
     fn part(&self, operation: &Operation) -> Result<TransactWriteItem, StateError> {
         let part = TransactWriteItem::builder();
         let part = match operation {
             Operation::Set(request) => {
-                let condition = condition(request.etag.as_deref(), request.options.is_first_write());
-                let (expression, values) = Condition::parts(condition);
+                let condition = self.condition(request.etag.as_deref(), request.options.is_first_write());
                 let put = Put::builder()
                     .table_name(&self.table)
                     .set_item(Some(self.layout.encode(request)?))
-                    .set_condition_expression(expression)
-                    .set_expression_attribute_values(values);
+                    .set_condition_expression(condition.expression)
+                    .set_expression_attribute_names(condition.names)
+                    .set_expression_attribute_values(condition.values);
                 part.put(put.build().map_err(StateError::other)?)
             }
             Operation::Delete(request) => {
@@ -226,33 +227,6 @@ impl Transactions for DynamoDb {
 
     fn max_operations(&self) -> BoxFuture<'_, Option<usize>> {
         Box::pin(std::future::ready(Some(MAX_OPERATIONS)))
-    }
-}
-
-// === impl Condition ===
-
-impl Condition {
-    fn parts(condition: Option<Self>) -> (Option<String>, Option<HashMap<String, AttributeValue>>) {
-        match condition {
-            None => (None, None),
-            Some(Self { expression, values }) => (Some(expression.to_owned()), values),
-        }
-    }
-}
-
-fn condition(etag: Option<&str>, is_first_write: bool) -> Option<Condition> {
-    match etag {
-        Some(etag) => Some(Condition {
-            expression: "etag = :etag",
-            values: Some(HashMap::from([(
-                ":etag".to_owned(),
-                AttributeValue::S(etag.to_owned()),
-            )])),
-        }),
-        None => is_first_write.then_some(Condition {
-            expression: "attribute_not_exists(etag)",
-            values: None,
-        }),
     }
 }
 

@@ -1,9 +1,10 @@
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use bytes::Bytes;
+use outrigger_component::conformance::state::{NoTime, Refusal, Traits};
 use outrigger_component::state::{Concurrency, Value};
-use outrigger_component::{Properties, testing};
+use outrigger_component::{Properties, conformance, testing};
 use outrigger_test_kit::servers::Moto;
 use serde_json::json;
 
@@ -237,4 +238,23 @@ async fn values_expire_where_the_table_has_an_attribute_for_it() {
     assert_eq!(read(&store, "k").await, None);
     let features: Vec<_> = store.features().iter().map(Feature::as_str).collect();
     assert_eq!(features, ["ETAG", "TRANSACTIONAL", "TTL"]);
+}
+
+#[tokio::test]
+async fn the_store_keeps_the_contract_of_state_stores() {
+    let Some((_server, store)) = store().await else {
+        return;
+    };
+    let traits = Traits {
+        features: &["ETAG", "TRANSACTIONAL", "TTL"],
+        // An item has at most 400 KiB.
+        largest_value: 300 << 10,
+        first_write: Refusal::Other,
+        checks_options: false,
+        no_time: NoTime::Gone,
+        max_operations: Some(100),
+        checks_deletes_in_transactions: false,
+        ..Traits::new("state.aws.dynamodb")
+    };
+    conformance::state::run(Arc::new(store), traits).await;
 }

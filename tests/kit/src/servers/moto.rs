@@ -10,6 +10,8 @@ pub struct Moto {
     pub server: Server,
 }
 
+const SCRIPT: &str = include_str!("moto.py");
+
 // === impl Moto ===
 
 impl Moto {
@@ -18,11 +20,11 @@ impl Moto {
     /// # Errors
     /// If it does not start, with the end of its output.
     pub async fn start() -> Result<Option<Self>> {
-        let Some(program) = tool("python/bin/moto_server") else {
+        let Some(program) = tool("python/bin/python3") else {
             return Ok(None);
         };
         let server = Server::start(program, |program, _, port| {
-            program.args(["-H", "127.0.0.1", "-p"]).arg(port.to_string())
+            program.args(["-c", SCRIPT]).arg(port.to_string()).label("moto")
         });
         Ok(Some(Self {
             server: server.await?,
