@@ -11,11 +11,14 @@ use outrigger_resilience::{ComponentKind, Policies};
 use outrigger_telemetry::metrics::{Block, Metrics};
 
 use crate::components::{Calls, Stores};
+use crate::lock::Locks;
 use crate::secrets::Secrets;
 
 /// The operation layers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct BuildingBlocks {
+    /// Locks by resource.
+    pub(crate) locks: Locks,
     /// Secrets by name.
     pub(crate) secrets: Secrets,
 }
@@ -32,10 +35,11 @@ impl BuildingBlocks {
     ) -> Self {
         let calls = |kind, block| Calls::new(kind, block, policies.clone(), metrics.clone());
         Self {
+            locks: Locks::new(stores.locks.clone(), calls(ComponentKind::Lock, None)),
             secrets: Secrets::new(
                 stores.secrets.clone(),
                 configuration.secret_scopes.clone(),
-                calls(ComponentKind::SecretStore, Block::Secret),
+                calls(ComponentKind::SecretStore, Some(Block::Secret)),
             ),
         }
     }

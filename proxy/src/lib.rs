@@ -13,7 +13,7 @@
 //! | [`passthrough`] | gRPC calls that are not ours, frame by frame |
 //! | [`app`] | the channel to the own app, and its health |
 //! | [`components`] | what resources have made of the catalogue |
-//! | [`blocks`], [`secrets`] | operations on components, for both surfaces |
+//! | [`blocks`], [`secrets`], [`lock`] | operations on components, for both surfaces |
 //! | [`sidecar`] | one run from start to the end of the drain |
 
 mod access;
@@ -32,6 +32,7 @@ mod http_api;
 mod internal;
 mod invoke;
 mod listen;
+mod lock;
 mod metadata;
 mod opening;
 mod passthrough;

@@ -21,13 +21,13 @@ impl Calls {
     /// Operations on components of this kind; `block` is what they are counted as, if they are.
     pub(crate) fn new(
         kind: ComponentKind,
-        block: impl Into<Option<Block>>,
+        block: Option<Block>,
         policies: Policies,
         metrics: Metrics,
     ) -> Self {
         Self {
             kind,
-            block: block.into(),
+            block,
             policies,
             metrics,
         }

@@ -25,7 +25,11 @@ pub(crate) struct Opened {
 /// Why a component was not made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// There is no such type, or its settings cannot be used.
+    /// Its type belongs to no category.
+    NoCategory(String),
+    /// There is no such type.
+    Unknown(String),
+    /// Its settings cannot be used.
     Create(String),
     /// It did not come up.
     Init(String),
@@ -43,17 +47,31 @@ impl Failure {
     /// The failure as the log tells it.
     pub(super) fn text(&self, log_name: &str) -> String {
         let (kind, error) = match self {
-            Self::Create(error) => ("CREATE", error),
+            Self::Create(error) | Self::Unknown(error) => ("CREATE", error),
             Self::Init(error) => ("INIT", error),
-            Self::Bare(error) => return error.clone(),
+            Self::Bare(error) | Self::NoCategory(error) => return error.clone(),
         };
         format!("[{kind}_COMPONENT_FAILURE]: initialization error occurred for {log_name}: {error}")
+    }
+
+    /// The failure as the end of the sidecar tells it.
+    pub(super) fn outer_text(&self, log_name: &str) -> String {
+        let error = self.text(log_name);
+        match self {
+            Self::NoCategory(_) => error,
+            _ => format!("[INIT_COMPONENT_FAILURE]: initialization error occurred for {log_name}: {error}"),
+        }
+    }
+
+    /// Whether it would fail again for as long as the resource stays as it is.
+    pub(super) const fn is_final(&self) -> bool {
+        matches!(self, Self::NoCategory(_) | Self::Unknown(_))
     }
 
     /// The label of metrics.
     pub(super) const fn reason(&self) -> &'static str {
         match self {
-            Self::Create(_) => "creation",
+            Self::NoCategory(_) | Self::Unknown(_) | Self::Create(_) => "creation",
             Self::Init(_) | Self::Bare(_) => "init",
         }
     }
@@ -74,7 +92,7 @@ impl Family for Absent {
 /// The failure of a type that no registry has.
 pub(super) fn unknown_type(category: Category, component: &Component) -> Failure {
     let kind = format!("{}/{}", component.kind, component.version);
-    Failure::Create(match category {
+    Failure::Unknown(match category {
         Category::State => format!("couldn't find state store {kind}"),
         Category::SecretStores => format!("couldn't find secret store {kind}"),
         Category::Pubsub => format!("couldn't find message bus {kind}"),

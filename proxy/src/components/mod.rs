@@ -4,7 +4,7 @@
 //! resource ─▶ references ─▶ placeholders ─▶ Family::open ─▶ listed, ready
 //!                 │ a secret store is missing      │ error
 //!                 ▼                                ▼
-//!            parked until it is there       logged (ignoreErrors), or the end of the sidecar
+//!            parked until it is there       logged and tried again (ignoreErrors), or the end of the sidecar
 //! ```
 //!
 //! A family is a row in [`families`]: how its components are made and where callers find them. Everything else,
@@ -15,9 +15,11 @@
 mod calls;
 mod family;
 mod handlers;
+mod locks;
 mod middleware;
 mod outside;
 mod resolve;
+mod retry;
 mod state;
 mod stores;
 mod table;
@@ -35,9 +37,12 @@ use outrigger_config::daprd::Settings;
 use outrigger_config::resources::{Category, Component, Filter, Placeholders, Resource};
 use outrigger_config::{AppId, Namespace};
 use outrigger_telemetry::metrics::Metrics;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use self::family::{Absent, Failure, Family, Opened};
+use self::locks::LockFamily;
 use self::middleware::MiddlewareFamily;
 use self::state::{State, States};
 use self::stores::NamedFamily;
@@ -79,6 +84,8 @@ struct Shared {
     /// Held while a component is made: whatever their categories, one follows the other.
     pending: tokio::sync::Mutex<()>,
     books: Mutex<Books>,
+    /// What has gone wrong in the background and must not.
+    failure: watch::Sender<Option<ComponentError>>,
 }
 
 #[derive(Default)]
@@ -87,6 +94,8 @@ struct Books {
     installed: Vec<(Component, Opened)>,
     /// What waits, by the store it waits for.
     parked: BTreeMap<String, Vec<Component>>,
+    /// What is tried again in the background, by name.
+    retried: BTreeMap<String, AbortHandle>,
 }
 
 /// Scope of what happens to single components.
@@ -110,7 +119,7 @@ impl Components {
         references: References,
     ) -> Self {
         Self(Arc::new(Shared {
-            families: families(configuration, catalogue, pipelines, stores),
+            families: families(&settings.app_id, configuration, catalogue, pipelines, stores),
             app_id: settings.app_id.clone(),
             namespace: settings.namespace.clone(),
             references,
@@ -127,6 +136,7 @@ impl Components {
             metrics: network.metrics.clone(),
             pending: tokio::sync::Mutex::default(),
             books: Mutex::default(),
+            failure: watch::Sender::new(None),
         }))
     }
 
@@ -212,6 +222,7 @@ impl Components {
                 parked.retain(|component| component.metadata.name != name);
             }
         }
+        self.stop_retrying(name);
         match self.installed(name) {
             Some(installed) => {
                 if let Err(error) = self.close(&installed).await {
@@ -244,6 +255,9 @@ impl Components {
 
     /// Closes all components, the last one made first.
     pub(crate) async fn close_all(&self) {
+        for tries in std::mem::take(&mut self.books().retried).into_values() {
+            tries.abort();
+        }
         for component in self.all_installed().iter().rev() {
             let log_name = component.log_name();
             tracing::info!(target: RUNTIME, "Shutting down component {log_name}");
@@ -259,6 +273,7 @@ impl Components {
 
     /// Makes a component that is resolved as far as can be, and what has waited for it.
     async fn place(&self, component: Component, resolved: Resolved) -> Result<(), ComponentError> {
+        self.stop_retrying(&component.metadata.name);
         let mut next = vec![(component, resolved)];
         while let Some((component, resolved)) = next.pop() {
             self.enter(&component, State::Starting);
@@ -266,19 +281,32 @@ impl Components {
                 self.park(store, component);
                 continue;
             }
-            let is_store = category(&component) == Some(Category::SecretStores);
             let name = component.metadata.name.clone();
             self.make(component).await?;
-            if !is_store || self.installed(&name).is_none() {
-                continue;
-            }
-            let parked = self.books().parked.remove(&name).unwrap_or_default();
-            for mut component in parked.into_iter().rev() {
+            for mut component in self.waiting_for(&name).into_iter().rev() {
                 let resolved = self.resolve(&mut component).await;
                 next.push((component, resolved));
             }
         }
         Ok(())
+    }
+
+    /// Makes what has waited for a component that has come up.
+    async fn follow(&self, name: &str) -> Result<(), ComponentError> {
+        for mut component in self.waiting_for(name) {
+            let resolved = self.resolve(&mut component).await;
+            self.place(component, resolved).await?;
+        }
+        Ok(())
+    }
+
+    /// What has waited for a secret store of this name, if that is there now.
+    fn waiting_for(&self, name: &str) -> Vec<Component> {
+        let is_store = |component: &Component| category(component) == Some(Category::SecretStores);
+        match self.installed(name) {
+            Some(installed) if is_store(&installed) => self.books().parked.remove(name).unwrap_or_default(),
+            _ => Vec::new(),
+        }
     }
 
     fn park(&self, store: String, component: Component) {
@@ -290,24 +318,35 @@ impl Components {
 
     /// Makes a component whose references are resolved. An error that is ignored is none to the caller.
     async fn make(&self, component: Component) -> Result<(), ComponentError> {
-        let name = component.metadata.name.clone();
-        let ignores = component.ignore_errors;
-        let Err(error) = self.install(&component).await else {
+        let Err(failure) = self.install(&component).await else {
             return Ok(());
         };
         self.enter(&component, State::Failed);
-        let error = ComponentError { name, error };
-        if ignores {
-            tracing::error!(target: PROCESSOR, "Ignoring error processing component: {error}");
-            return Ok(());
+        let log_name = component.log_name();
+        if !matches!(failure, Failure::NoCategory(_)) {
+            let error = failure.text(&log_name);
+            tracing::error!(target: PROCESSOR, "Failed to init component {log_name}: {error}");
         }
-        tracing::warn!(target: RUNTIME, "Error processing component, daprd will exit gracefully: {error}");
-        Err(error)
+        let error = ComponentError {
+            name: component.metadata.name.clone(),
+            error: failure.outer_text(&log_name),
+        };
+        if !component.ignore_errors {
+            tracing::warn!(target: RUNTIME, "Error processing component, daprd will exit gracefully: {error}");
+            return Err(error);
+        }
+        tracing::error!(target: PROCESSOR, "Ignoring error processing component: {error}");
+        if !failure.is_final() {
+            self.retry(component);
+        }
+        Ok(())
     }
 
-    async fn install(&self, component: &Component) -> Result<(), String> {
+    /// Makes a component, counts how that went, and lists it if it went well.
+    async fn install(&self, component: &Component) -> Result<(), Failure> {
         let log_name = component.log_name();
-        let category = component.category().map_err(|error| error.to_string())?;
+        let category = component.category();
+        let category = category.map_err(|error| Failure::NoCategory(error.to_string()))?;
         if self
             .installed(&component.metadata.name)
             .is_some_and(|installed| installed.same_as(component))
@@ -329,17 +368,14 @@ impl Components {
         match outcome {
             Ok(opened) => {
                 self.commit(component, opened);
+                runtime.component_loaded();
                 runtime.component_initialised(&component.kind);
                 tracing::info!(target: PROCESSOR, "Component loaded: {log_name}");
                 Ok(())
             }
             Err(failure) => {
                 runtime.component_failed(&component.kind, failure.reason(), &component.metadata.name);
-                let error = failure.text(&log_name);
-                tracing::error!(target: PROCESSOR, "Failed to init component {log_name}: {error}");
-                Err(format!(
-                    "[INIT_COMPONENT_FAILURE]: initialization error occurred for {log_name}: {error}"
-                ))
+                Err(failure)
             }
         }
     }
@@ -452,6 +488,7 @@ impl fmt::Debug for Components {
 
 /// One row a family. Those that this build does not have answer as an unknown type does.
 fn families(
+    app_id: &AppId,
     configuration: &Configuration,
     catalogue: &Catalogue,
     pipelines: Pipelines,
@@ -473,12 +510,13 @@ fn families(
         catalogue.configuration.clone(),
         stores.configuration,
     );
+    let locks = LockFamily::new(catalogue.lock.clone(), stores.locks, app_id.clone());
     let keys = NamedFamily::new(Category::Crypto, catalogue.crypto.clone(), stores.crypto);
     let rows: [(Category, Box<dyn Family>); 9] = [
         (Category::Bindings, Box::new(Absent(Category::Bindings))),
         (Category::Configuration, Box::new(values)),
         (Category::Crypto, Box::new(keys)),
-        (Category::Lock, Box::new(Absent(Category::Lock))),
+        (Category::Lock, Box::new(locks)),
         (Category::Middleware, Box::new(middleware)),
         (Category::Pubsub, Box::new(Absent(Category::Pubsub))),
         (Category::SecretStores, Box::new(secrets)),

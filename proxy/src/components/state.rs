@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! Starting ──made──▶ Ready ◀──▶ Degraded
-//!     └────error───▶ Failed
+//!     └────error───▶ Failed ──made after all──▶ Ready
 //! ```
 //!
-//! A component that waits for its secret store is starting. What failed and is ignored stays failed. The
+//! A component that waits for its secret store is starting. What failed and is ignored is tried again. The
 //! metadata list only components that can be used; those in another state are named in `extended`.
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub(super) enum State {
     Ready,
     /// It can be used, but says that it cannot do all it should.
     Degraded,
-    /// It was not made.
+    /// It was not made; it may be tried again.
     Failed,
 }
 

@@ -11,6 +11,7 @@ use outrigger_svc::{BoxError, BoxFuture};
 
 use super::family::{Failure, Family, Opened, unknown_type};
 use super::table::Table;
+use crate::lock::LoadedLockStore;
 
 /// The loaded components that building blocks work on. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,8 @@ pub(crate) struct Stores {
     pub(crate) secrets: Table<dyn SecretStore>,
     /// Values that apps are configured by.
     pub(crate) configuration: Table<dyn ConfigurationStore>,
+    /// Locks by resource.
+    pub(crate) locks: Table<LoadedLockStore>,
     /// Keys by name.
     pub(crate) crypto: Table<dyn CryptoProvider>,
 }

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use outrigger_component::lock::{LockStore, Unlocked};
 use outrigger_component::secrets::{Secret, SecretStore};
 use outrigger_component::state::Metadata;
 use outrigger_component::{Feature, HttpMiddleware, Next};
@@ -67,6 +69,20 @@ impl SecretStore for FewSecrets {
     }
 }
 
+/// A store that has no lock for anybody.
+#[derive(Debug)]
+struct NoLocks;
+
+impl LockStore for NoLocks {
+    fn try_lock<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<bool, BoxError>> {
+        Box::pin(async { Ok(false) })
+    }
+
+    fn unlock<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Unlocked, BoxError>> {
+        Box::pin(async { Ok(Unlocked::DoesNotExist) })
+    }
+}
+
 struct World {
     components: Components,
     pipelines: Pipelines,
@@ -89,6 +105,17 @@ impl World {
             tokio::time::sleep(init.deadline - Instant::now() + Duration::from_millis(1)).await;
             Ok(Arc::new(Say(String::new())) as Arc<dyn HttpMiddleware>)
         });
+        let calls = Arc::new(AtomicU32::new(0));
+        registry.register("middleware.http.late", move |init: Init| {
+            let call = calls.fetch_add(1, Ordering::Relaxed) + 1;
+            async move {
+                let wanted = init.properties.get("calls").and_then(|text| text.parse().ok());
+                match wanted {
+                    Some(wanted) if call < wanted => Err(format!("not at call {call}").into()),
+                    _ => Ok(Arc::new(Say(String::new())) as Arc<dyn HttpMiddleware>),
+                }
+            }
+        });
         registry.register("middleware.http.weak", |init: Init| async move {
             init.condition.degraded("before it is ready");
             let condition = init.condition.clone();
@@ -104,6 +131,19 @@ impl World {
         catalogue.secret_stores.register("secretstores.few", move |_| {
             let asked = Arc::clone(&seen);
             async { Ok(Arc::new(FewSecrets { asked }) as Arc<dyn SecretStore>) }
+        });
+        let (seen, calls) = (Arc::clone(&asked), AtomicU32::new(0));
+        catalogue.secret_stores.register("secretstores.late", move |_| {
+            let (asked, call) = (Arc::clone(&seen), calls.fetch_add(1, Ordering::Relaxed));
+            async move {
+                match call {
+                    0 => Err("sealed".into()),
+                    _ => Ok(Arc::new(FewSecrets { asked }) as Arc<dyn SecretStore>),
+                }
+            }
+        });
+        catalogue.lock.register("lock.x", |_| async {
+            Ok(Arc::new(NoLocks) as Arc<dyn LockStore>)
         });
         let flags = Flags::parse(["--app-id", "app1"].map(str::to_owned))
             .unwrap()
@@ -219,7 +259,7 @@ async fn failures_have_the_texts_of_their_category() {
             "configuration.x",
             "couldn't find configuration store configuration.x/v1",
         ),
-        ("lock.x", "couldn't find lock store lock.x/v1"),
+        ("lock.y", "couldn't find lock store lock.y/v1"),
         ("crypto.x", "couldn't find crypto provider crypto.x/v1"),
         ("conversation.x", "couldn't find conversation conversation.x/v1"),
         (
@@ -573,4 +613,127 @@ async fn the_end_closes_everything_whatever_it_says() {
     world.components.close_all().await;
     assert_eq!(world.listed(), [""; 0]);
     assert_eq!(world.components.all_installed(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_component_whose_error_is_ignored_is_tried_until_it_comes_up() {
+    let (logger, lines) = Logger::in_memory(&LogSettings::default());
+    let _guard = tracing::subscriber::set_default(logger);
+    let world = World::new(&Configuration::default());
+    let late = "type: middleware.http.late, ignoreErrors: true, metadata: [{name: calls, value: 4}]";
+    world.components.load(vec![named("l", late)]).await.unwrap();
+    assert_eq!(world.state("l").as_deref(), Some("failed"));
+    let began = Instant::now();
+    while world.listed() != ["l"] {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Pauses of about 1, 2 and 4 seconds.
+    let took = began.elapsed().as_secs_f64();
+    assert!((5.6..8.6).contains(&took), "{took}");
+    assert_eq!(world.state("l"), None);
+    let log = lines.lines().join("\n");
+    for part in [
+        "Ignoring error processing component: process component l error: ",
+        "level=warning msg=\"Component l (middleware.http.late) still cannot be used, and is tried again: \
+         [CREATE_COMPONENT_FAILURE]: ",
+        "level=info msg=\"Component loaded: l (middleware.http.late)\"",
+    ] {
+        assert!(log.contains(part), "{part} is not in {log}");
+    }
+    assert_eq!(log.matches("Failed to init component").count(), 1);
+    let of = |name: &str| world.series(name).concat();
+    let failed = of("dapr_runtime_component_init_fail_total");
+    assert!(failed.ends_with(" 3"), "{failed}");
+    assert!(of("dapr_runtime_component_init_total").ends_with(" 1"));
+    assert!(of("dapr_runtime_component_loaded").ends_with(" 1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_tried_any_more_once_its_resource_is_gone_or_another() {
+    let world = World::new(&Configuration::default());
+    let late = |calls: u32| {
+        let spec = format!(
+            "type: middleware.http.late, ignoreErrors: true, metadata: [{{name: calls, value: {calls}}}]"
+        );
+        named("l", &spec)
+    };
+    world.components.add(late(3)).await.unwrap();
+    world.components.delete("l").await;
+    assert_eq!(world.state("l"), None);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.listed(), [""; 0]);
+
+    world.components.add(late(1000)).await.unwrap();
+    world.components.update(say("l", "another")).await.unwrap();
+    assert_eq!(world.listed(), ["l"]);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(
+        world.components.installed("l").unwrap().kind,
+        "middleware.http.say"
+    );
+
+    world
+        .components
+        .add(named("m", "type: middleware.http.bad, ignoreErrors: true"))
+        .await
+        .unwrap();
+    world.components.close_all().await;
+    let before = world.series("dapr_runtime_component_init_fail_total");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.series("dapr_runtime_component_init_fail_total"), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_late_store_follows_it_and_may_end_the_run() {
+    let world = World::new(&Configuration::default());
+    let store = named("vault", "type: secretstores.late, ignoreErrors: true");
+    let waiting = |name: &str, kind: &str| {
+        component(&format!(
+            "metadata: {{name: {name}}}\nspec: {{type: {kind}, metadata: [{{name: text, secretKeyRef: {{name: known, \
+             key: key}}}}]}}\nauth: {{secretStore: vault}}"
+        ))
+    };
+    let all = vec![
+        store,
+        waiting("a", "middleware.http.say"),
+        waiting("b", "middleware.http.bad"),
+    ];
+    world.components.load(all).await.unwrap();
+    assert_eq!(world.listed(), [""; 0]);
+    let error = world.components.failed().await.to_string();
+    assert!(
+        error.starts_with("process component b error: [INIT_COMPONENT_FAILURE]: "),
+        "{error}"
+    );
+    assert_eq!(world.listed(), ["vault", "a"]);
+    let installed = world.components.installed("a").unwrap();
+    assert_eq!(
+        installed.property("text").unwrap().value.text(),
+        "secret of the store"
+    );
+}
+
+#[tokio::test]
+async fn lock_stores_have_a_prefix_of_resources() {
+    let world = World::new(&Configuration::default());
+    world
+        .components
+        .add(named(
+            "l",
+            "type: lock.x, metadata: [{name: KEYPREFIX, value: Shared}]",
+        ))
+        .await
+        .unwrap();
+    assert_eq!(world.listed(), ["l"]);
+    let error = world
+        .error("metadata: {name: m}\nspec: {type: lock.x, metadata: [{name: keyPrefix, value: 'A||b'}]}")
+        .await;
+    let init = "[INIT_COMPONENT_FAILURE]: initialization error occurred for m (lock.x)";
+    assert_eq!(
+        error,
+        format!(
+            "process component m error: {init}: {init}: failed to save lock keyprefix: input key/keyPrefix 'a||b' can't \
+             contain '||'"
+        )
+    );
 }

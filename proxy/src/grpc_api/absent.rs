@@ -66,13 +66,6 @@ impl<B: Backend> DaprApi<B> {
         self.fail(&Error::OutputBinding { binding, cause })
     }
 
-    pub(super) fn no_lock<T>(&self, request: api::TryLockRequest) -> Answer<T> {
-        if request.expiry_in_seconds <= 0 {
-            return self.fail(&Error::LockExpiry(request.store_name));
-        }
-        self.fail(&Error::LockStoreNotConfigured)
-    }
-
     pub(super) async fn no_actor_events<T>(
         &self,
         mut events: Streaming<api::SubscribeActorEventsRequestAlpha1>,

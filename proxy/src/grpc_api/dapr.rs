@@ -250,11 +250,11 @@ impl<B: Backend> api::dapr_server::Dapr for DaprApi<B> {
     }
 
     async fn try_lock_alpha1(&self, request: Request<api::TryLockRequest>) -> Answer<api::TryLockResponse> {
-        self.no_lock(request.into_inner())
+        self.try_lock(request.into_inner()).await
     }
 
-    async fn unlock_alpha1(&self, _: Request<api::UnlockRequest>) -> Answer<api::UnlockResponse> {
-        self.fail(&Error::LockStoreNotConfigured)
+    async fn unlock_alpha1(&self, request: Request<api::UnlockRequest>) -> Answer<api::UnlockResponse> {
+        self.unlock(request.into_inner()).await
     }
 
     type EncryptAlpha1Stream = Never<api::EncryptResponse>;

@@ -17,6 +17,7 @@ mod frames;
 mod hub;
 mod internal;
 mod invoke;
+mod lock;
 mod log;
 mod measure;
 mod metadata;

@@ -34,6 +34,15 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Response {
     response
 }
 
+/// A protojson text, which has no newline at its end.
+pub(crate) fn protojson(text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// One line of text, as Go's `http.Error` writes it.
 pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Error {
     Error::Text {

@@ -65,7 +65,7 @@ fn secrets(scopes: &[(&str, SecretScope)], policies: &Policies, metrics: &Metric
         .map(|(store, scope)| ((*store).to_owned(), scope.clone()));
     let calls = Calls::new(
         ComponentKind::SecretStore,
-        Block::Secret,
+        Some(Block::Secret),
         policies.clone(),
         metrics.clone(),
     );

@@ -204,6 +204,7 @@ async fn live(
         biased;
         never = app => match never {},
         error = reload => Err(error),
+        error = servers.components.failed() => Err(RunError::Resources(error.to_string())),
         cause = stop.requested() => Ok(cause),
     }
 }

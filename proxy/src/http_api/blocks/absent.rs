@@ -31,21 +31,6 @@ impl Blocks {
         Err(Error::OutputBinding { binding, cause })
     }
 
-    pub(super) async fn try_lock(&self, store: String, request: Request) -> Result<Response, Error> {
-        let body = protojson(request).await?;
-        let expiry = member(&body, &["expiryInSeconds", "expiry_in_seconds"]);
-        let seconds = match expiry {
-            Some(Value::Number(number)) => number.as_f64().unwrap_or(0.0),
-            Some(Value::String(text)) => text.parse().unwrap_or(0.0),
-            _ => 0.0,
-        };
-        Err(if seconds > 0.0 {
-            Error::LockStoreNotConfigured
-        } else {
-            Error::LockExpiry(store)
-        })
-    }
-
     pub(super) async fn schedule_job(&self, request: Request) -> Result<Response, Error> {
         let body = protojson(request).await?;
         let is_set = |names: &[&str]| member(&body, names).is_some_and(|value| !value.is_null());

@@ -26,6 +26,36 @@ pub(super) async fn protojson(request: Request) -> Result<Map<String, Value>, Er
     }
 }
 
+/// A text of a protojson body; empty if it is absent.
+pub(super) fn text(members: &Map<String, Value>, names: &[&str]) -> Result<String, Error> {
+    match member(members, names) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(other) => Err(misfit("string", names, other)),
+    }
+}
+
+/// A number of a protojson body, which may be written as a text; zero if it is absent.
+pub(super) fn integer(members: &Map<String, Value>, names: &[&str]) -> Result<i32, Error> {
+    let Some(value) = member(members, names) else {
+        return Ok(0);
+    };
+    let whole = |number: f64| (number.fract() == 0.0).then_some(number as i64);
+    let number = match value {
+        Value::Null => return Ok(0),
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(whole)),
+        Value::String(text) => text.parse().ok().or_else(|| text.parse().ok().and_then(whole)),
+        _ => None,
+    };
+    let number = number.and_then(|number| i32::try_from(number).ok());
+    number.ok_or_else(|| misfit("int32", names, value))
+}
+
+fn misfit(kind: &str, names: &[&str], value: &Value) -> Error {
+    let name = names.first().copied().unwrap_or_default();
+    Error::MalformedBody(format!("proto: invalid value for {kind} field {name}: {value}"))
+}
+
 /// The member under one of its names.
 pub(super) fn member<'a>(members: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Value> {
     names.iter().find_map(|name| members.get(*name))

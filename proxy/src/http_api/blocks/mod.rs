@@ -5,6 +5,7 @@
 
 mod absent;
 mod body;
+mod lock;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -70,10 +71,7 @@ impl Blocks {
                 Error::ConfigurationStoresNotConfigured
             }
             O::TryLock => return self.try_lock(first, request).await,
-            O::Unlock => {
-                protojson(request).await?;
-                Error::LockStoreNotConfigured
-            }
+            O::Unlock => return self.unlock(first, request).await,
             O::Encrypt | O::Decrypt => Error::CryptoNotConfigured,
             O::ScheduleJob => return self.schedule_job(request).await,
             O::GetJob | O::DeleteJob => self.job(operation, &first),
