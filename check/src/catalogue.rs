@@ -80,6 +80,19 @@ pub(crate) struct Keys {
     pub(crate) required: &'static [&'static str],
 }
 
+const SQLITE_STATE: &[&str] = &[
+    "connectionString",
+    "url",
+    "timeout",
+    "timeoutInSeconds",
+    "busyTimeout",
+    "disableWAL",
+    "tableName",
+    "metadataTableName",
+    "cleanupInterval",
+    "cleanupIntervalInSeconds",
+];
+
 /// Metadata of types; what a type that is not listed takes is not judged.
 #[rustfmt::skip] // A table: one type, one line.
 const KEYS: &[(&str, Keys)] = &[
@@ -92,6 +105,12 @@ const KEYS: &[(&str, Keys)] = &[
     ("middleware.http.opa", keys(&["rego", "defaultStatus", "includedHeaders", "readBody"], &["rego"])),
     ("middleware.http.sentinel", keys(&["appName", "logDir", "flowRules", "circuitBreakerRules", "hotSpotParamRules", "isolationRules", "systemRules"], &[])),
     ("middleware.http.wasm", keys(&["url", "guestConfig", "strictSandbox"], &["url"])),
+    ("state.in-memory", keys(&[], &[])),
+    ("state.sqlite", keys(SQLITE_STATE, &[])),
+    ("state.sqlite3", keys(SQLITE_STATE, &[])),
+    ("state.mysql", keys(&["connectionString", "schemaName", "tableName", "metadataTableName", "timeoutInSeconds", "cleanupInterval", "pemPath"], &["connectionString"])),
+    ("state.etcd", keys(&["endpoints", "keyPrefixPath", "tlsEnable", "ca", "cert", "key", "maxTxnOps"], &["endpoints"])),
+    ("state.memcached", keys(&["hosts", "maxIdleConnections", "timeout"], &["hosts"])),
     ("secretstores.local.file", keys(&["secretsFile", "nestedSeparator", "multiValued"], &["secretsFile"])),
     ("secretstores.local.env", keys(&["prefix"], &[])),
     ("state.aws.dynamodb", keys(&["table", "partitionKey", "ttlAttributeName", "region", "awsRegion", "endpoint", "accessKey", "secretKey", "sessionToken", "assumeRoleArn", "assumeRoleSessionName", "trustAnchorArn", "trustProfileArn"], &["table"])),

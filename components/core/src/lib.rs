@@ -19,6 +19,7 @@ pub mod http_middleware;
 pub mod lock;
 pub mod name_resolution;
 pub mod secrets;
+pub mod sql;
 pub mod state;
 #[cfg(feature = "conformance")]
 pub mod testing;

@@ -73,6 +73,10 @@ impl ConnectionSettings {
             Some(_) => path.to_owned(),
             None => format!("file:{path}"),
         };
+        // What is in memory is there for all connections of the process.
+        if is_memory && !kept.iter().any(|parameter| parameter.starts_with("cache=")) {
+            kept.push("cache=shared");
+        }
         if !kept.is_empty() {
             address.push('?');
             address.push_str(&kept.join("&"));
@@ -134,14 +138,6 @@ fn is_plain(pragma: &str) -> bool {
     !pragma.is_empty() && pragma.chars().all(is_plain)
 }
 
-/// Whether a text can name a table.
-pub(crate) fn is_identifier(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,8 +157,12 @@ mod tests {
                 Journal::Delete,
             ),
             ("file:a.db?immutable=1", "file:a.db?immutable=1", Journal::Delete),
-            (":memory:", "file::memory:", Journal::Memory),
-            ("file:x?mode=memory", "file:x?mode=memory", Journal::Memory),
+            (":memory:", "file::memory:?cache=shared", Journal::Memory),
+            (
+                "file:x?mode=memory&cache=private",
+                "file:x?mode=memory&cache=private",
+                Journal::Memory,
+            ),
         ];
         for (text, address, journal) in table {
             let parsed = parse(text).unwrap();

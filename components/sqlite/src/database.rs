@@ -18,6 +18,9 @@ pub(crate) enum DatabaseError {
     /// What the library says.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+    /// The row with the level of the tables is none.
+    #[error("invalid migration level found in metadata table: {0}")]
+    Level(String),
     /// The thread is gone.
     #[error("sql: database is closed")]
     Closed,
@@ -59,13 +62,27 @@ impl Database {
         &self,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, DatabaseError> {
+        self.run_as(|connection| Ok(job(connection)?)).await
+    }
+
+    /// Runs a job on the thread that has errors of its own. A job whose caller has gone meanwhile is not begun.
+    pub(crate) async fn run_as<T, E>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
         let (tell, told) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            // Whoever asked may have gone.
-            drop(tell.send(job(connection)));
+            if !tell.is_closed() {
+                // Whoever asked may have gone.
+                drop(tell.send(job(connection)));
+            }
         });
         self.0.send(job).map_err(|_| DatabaseError::Closed)?;
-        Ok(told.await.map_err(|_| DatabaseError::Closed)??)
+        told.await.map_err(|_| DatabaseError::Closed)?
     }
 
     /// Runs a job as one transaction, which holds the right to write from its begin on.
@@ -73,10 +90,26 @@ impl Database {
         &self,
         job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, DatabaseError> {
-        self.run(|connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let job = |transaction: &Transaction<'_>| Ok(job(transaction)?);
+        self.transact_as(TransactionBehavior::Immediate, job).await
+    }
+
+    /// Runs a job as one transaction of any kind. An error of the job undoes it.
+    pub(crate) async fn transact_as<T, E>(
+        &self,
+        behavior: TransactionBehavior,
+        job: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        self.run_as(move |connection| {
+            let transaction = connection
+                .transaction_with_behavior(behavior)
+                .map_err(DatabaseError::Sqlite)?;
             let outcome = job(&transaction)?;
-            transaction.commit()?;
+            transaction.commit().map_err(DatabaseError::Sqlite)?;
             Ok(outcome)
         })
         .await

@@ -9,11 +9,14 @@
 
 mod connection;
 mod database;
+mod migrations;
 mod name_resolution;
+mod state;
 
 use outrigger_component::Catalogue;
 
 pub use name_resolution::SqliteResolver;
+pub use state::SqliteStore;
 
 /// Scope of the log lines.
 pub(crate) const SCOPE: &str = "dapr.contrib";
@@ -23,4 +26,7 @@ pub fn register(catalogue: &mut Catalogue) {
     catalogue
         .name_resolution
         .register("nameresolution.sqlite", name_resolution::make);
+    for kind in ["state.sqlite", "state.sqlite3"] {
+        catalogue.state.register(kind, state::make);
+    }
 }

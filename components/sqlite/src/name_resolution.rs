@@ -10,17 +10,19 @@ use std::time::Duration;
 use outrigger_component::name_resolution::{
     Addresses, Fatal, Instance, Lookup, NameResolution, NameResolutionInit,
 };
+use outrigger_component::sql::is_identifier;
 use outrigger_component::{Fields, Properties};
 use outrigger_kit::id::uuid;
 use outrigger_svc::{BoxError, BoxFuture};
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::params;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::SCOPE;
-use crate::connection::{ConnectionSettings, is_identifier};
+use crate::connection::ConnectionSettings;
 use crate::database::{Database, DatabaseError};
+use crate::migrations::Migrations;
 
 /// Finds sidecars in a table, and keeps the own one there.
 #[derive(Debug)]
@@ -56,8 +58,7 @@ const KEPT: Duration = Duration::from_secs(1);
 /// Pause before a renewal that failed is tried again.
 const RENEWAL_PAUSE: Duration = Duration::from_millis(50);
 
-/// Level of the tables; the row is shared with the reference.
-const LEVEL: i64 = 1;
+/// Keys of rows that are shared with the reference.
 const LEVEL_KEY: &str = "nr-migrations";
 const CLEANUP_KEY: &str = "nr-last-cleanup";
 
@@ -143,10 +144,24 @@ impl NameResolution for SqliteResolver {
 impl Table {
     /// Makes the tables if they are not there.
     async fn migrate(&self) -> Result<(), DatabaseError> {
-        let (table, metadata) = (self.settings.table.clone(), self.settings.metadata_table.clone());
-        self.database
-            .transact(move |transaction| migrate(transaction, &table, &metadata))
-            .await
+        let table = &self.settings.table;
+        let step = format!(
+            "CREATE TABLE {table} (
+                registration_id TEXT NOT NULL PRIMARY KEY,
+                address TEXT NOT NULL,
+                app_id TEXT NOT NULL,
+                namespace TEXT NOT NULL,
+                last_update INTEGER NOT NULL
+            );
+            CREATE UNIQUE INDEX {table}_address_idx ON {table} (address);
+            CREATE INDEX {table}_last_update_idx ON {table} (last_update);"
+        );
+        let migrations = Migrations {
+            metadata_table: &self.settings.metadata_table,
+            key: LEVEL_KEY,
+            steps: &[step],
+        };
+        migrations.run(&self.database).await
     }
 
     /// Enters the own sidecar, in place of one that had its address.
@@ -329,36 +344,6 @@ fn signed(fields: &Fields<'_>, names: &[&str]) -> Result<Option<(bool, Duration)
         }
     }
     Ok(None)
-}
-
-fn migrate(transaction: &Transaction<'_>, table: &str, metadata: &str) -> rusqlite::Result<()> {
-    transaction.execute_batch(&format!(
-        "CREATE TABLE IF NOT EXISTS {metadata} (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)"
-    ))?;
-    let level: Option<String> = transaction
-        .query_row(
-            &format!("SELECT value FROM {metadata} WHERE key = '{LEVEL_KEY}'"),
-            [],
-            |row| row.get(0),
-        )
-        .optional()?;
-    // A higher level is that of a later version, and is never lowered.
-    let level: i64 = level.and_then(|level| level.parse().ok()).unwrap_or_default();
-    if level >= LEVEL {
-        return Ok(());
-    }
-    transaction.execute_batch(&format!(
-        "CREATE TABLE {table} (
-            registration_id TEXT NOT NULL PRIMARY KEY,
-            address TEXT NOT NULL,
-            app_id TEXT NOT NULL,
-            namespace TEXT NOT NULL,
-            last_update INTEGER NOT NULL
-        );
-        CREATE UNIQUE INDEX {table}_address_idx ON {table} (address);
-        CREATE INDEX {table}_last_update_idx ON {table} (last_update);
-        REPLACE INTO {metadata} (key, value) VALUES ('{LEVEL_KEY}', '{LEVEL}');"
-    ))
 }
 
 /// Whole seconds as the database has them.
