@@ -22,5 +22,6 @@ echo "installing doubles of cloud services"
 
 echo "installing the JavaScript SDK"
 printf '{"private":true}\n' >"$tools/node/package.json"
-(cd "$tools/node" && npm install --silent --no-fund --no-audit --ignore-scripts @dapr/dapr@3.18.0)
+(cd "$tools/node" && npm install --silent --no-fund --no-audit --ignore-scripts @dapr/dapr@3.18.0 \
+    @vercel/cosmosdb-server@1.0.1 azurite@3.35.0)
 touch "$stamp"

@@ -9,6 +9,7 @@
 //!
 //! which skips it where the program is not installed, and fails where nothing may be skipped.
 
+mod cosmos;
 mod etcd;
 mod mariadb;
 mod memcached;
@@ -20,6 +21,7 @@ use anyhow::Context as _;
 
 use crate::{Directory, Process, Program, Result, Signal, free_port, skip, wait_for_port};
 
+pub use cosmos::Cosmos;
 pub use etcd::Etcd;
 pub use mariadb::Mariadb;
 pub use memcached::Memcached;
@@ -75,6 +77,20 @@ pub fn tool(path: &str) -> Option<Program> {
         return Some(Program::new(program).env("PATH", PATH));
     }
     skip(&format!("no {path}: run `make test-tools`"));
+    None
+}
+
+/// The folder of JavaScript modules, if one of them is installed there; else the test is skipped.
+///
+/// # Panics
+/// If it is not there and nothing may be skipped.
+#[must_use]
+pub fn module(name: &str) -> Option<PathBuf> {
+    let modules = Path::new(TOOLS).join("node/node_modules");
+    if modules.join(name).is_dir() {
+        return Some(modules);
+    }
+    skip(&format!("no {name}: run `make test-tools`"));
     None
 }
 
