@@ -11,12 +11,15 @@ use outrigger_resilience::{ComponentKind, Policies};
 use outrigger_telemetry::metrics::{Block, Metrics};
 
 use crate::components::{Calls, Stores};
+use crate::crypto::Crypto;
 use crate::lock::Locks;
 use crate::secrets::Secrets;
 
 /// The operation layers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct BuildingBlocks {
+    /// Documents under keys of providers.
+    pub(crate) crypto: Crypto,
     /// Locks by resource.
     pub(crate) locks: Locks,
     /// Secrets by name.
@@ -35,6 +38,7 @@ impl BuildingBlocks {
     ) -> Self {
         let calls = |kind, block| Calls::new(kind, block, policies.clone(), metrics.clone());
         Self {
+            crypto: Crypto::new(stores.crypto.clone(), calls(ComponentKind::Crypto, Block::Crypto)),
             locks: Locks::new(stores.locks.clone(), calls(ComponentKind::Lock, None)),
             secrets: Secrets::new(
                 stores.secrets.clone(),

@@ -13,7 +13,7 @@
 //! | [`passthrough`] | gRPC calls that are not ours, frame by frame |
 //! | [`app`] | the channel to the own app, and its health |
 //! | [`components`] | what resources have made of the catalogue |
-//! | [`blocks`], [`secrets`], [`lock`] | operations on components, for both surfaces |
+//! | [`blocks`], [`crypto`], [`lock`], [`secrets`] | operations on components, for both surfaces |
 //! | [`sidecar`] | one run from start to the end of the drain |
 
 mod access;
@@ -24,6 +24,7 @@ mod attempt;
 pub mod bench_support;
 mod blocks;
 mod components;
+mod crypto;
 mod grpc_api;
 mod h2c;
 mod health;

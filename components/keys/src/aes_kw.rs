@@ -134,14 +134,17 @@ mod tests {
     fn only_whole_blocks_are_wrapped() {
         let key = [7; 16];
         for length in [0, 1, 7, 9, 15] {
-            assert_eq!(wrap(AesSize::Aes128, &key, &vec![1; length]), Err(KeyError::KeyBlocks));
-            assert_eq!(unwrap(AesSize::Aes128, &key, &vec![1; length]), Err(KeyError::KeyBlocks));
+            assert_eq!(
+                wrap(AesSize::Aes128, &key, &vec![1; length]),
+                Err(KeyError::KeyBlocks)
+            );
+            assert_eq!(
+                unwrap(AesSize::Aes128, &key, &vec![1; length]),
+                Err(KeyError::KeyBlocks)
+            );
         }
         assert_eq!(unwrap(AesSize::Aes128, &key, &[1; 8]), Err(KeyError::KeyBlocks));
-        assert_eq!(
-            KeyError::KeyBlocks.to_string(),
-            "cek must be in 8-byte blocks"
-        );
+        assert_eq!(KeyError::KeyBlocks.to_string(), "cek must be in 8-byte blocks");
     }
 
     #[test]

@@ -85,7 +85,14 @@ fn key(members: Members) -> Result<(Option<String>, Key), ParseError> {
 
 fn private(members: &Members) -> Option<Material> {
     let numbers = [
-        &members.n, &members.e, &members.d, &members.p, &members.q, &members.dp, &members.dq, &members.qi,
+        &members.n,
+        &members.e,
+        &members.d,
+        &members.p,
+        &members.q,
+        &members.dp,
+        &members.dq,
+        &members.qi,
     ];
     let mut encoding = Zeroizing::new(der::unsigned_integer(&[0]));
     for number in numbers {

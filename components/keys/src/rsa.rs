@@ -1,9 +1,9 @@
 //! Wrapping with RSA: the public half seals, the private one opens.
 
 use aws_lc_rs::rsa::{
-    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OAEP_SHA512_MGF1SHA512, OaepAlgorithm,
-    OaepPrivateDecryptingKey, OaepPublicEncryptingKey, Pkcs1PrivateDecryptingKey, Pkcs1PublicEncryptingKey,
-    PrivateDecryptingKey, PublicEncryptingKey,
+    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OAEP_SHA512_MGF1SHA512,
+    OaepAlgorithm, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, Pkcs1PrivateDecryptingKey,
+    Pkcs1PublicEncryptingKey, PrivateDecryptingKey, PublicEncryptingKey,
 };
 use outrigger_component::crypto::KeyUse;
 use zeroize::Zeroizing;
@@ -65,7 +65,9 @@ pub(crate) fn open(
 }
 
 fn fits(text: &[u8], most: usize) -> Result<(), KeyError> {
-    (text.len() <= most).then_some(()).ok_or(KeyError::PlaintextLength)
+    (text.len() <= most)
+        .then_some(())
+        .ok_or(KeyError::PlaintextLength)
 }
 
 fn label(with: KeyUse<'_>) -> Option<&[u8]> {

@@ -48,7 +48,15 @@ pub(crate) fn seal(
         Algorithm::ChaCha => seal_aead(&CHACHA20_POLY1305, sized(key, 32)?, text, with),
         Algorithm::XChaCha => {
             let (key, nonce) = extended(key, with.nonce)?;
-            seal_aead(&CHACHA20_POLY1305, &*key, text, KeyUse { nonce: &nonce, ..with })
+            seal_aead(
+                &CHACHA20_POLY1305,
+                &*key,
+                text,
+                KeyUse {
+                    nonce: &nonce,
+                    ..with
+                },
+            )
         }
         Algorithm::RsaPkcs1 | Algorithm::RsaOaep(_) => Err(KeyError::KeyType),
     }
@@ -77,7 +85,15 @@ pub(crate) fn open(
         Algorithm::ChaCha => open_aead(&CHACHA20_POLY1305, sized(key, 32)?, sealed, with),
         Algorithm::XChaCha => {
             let (key, nonce) = extended(key, with.nonce)?;
-            open_aead(&CHACHA20_POLY1305, &*key, sealed, KeyUse { nonce: &nonce, ..with })
+            open_aead(
+                &CHACHA20_POLY1305,
+                &*key,
+                sealed,
+                KeyUse {
+                    nonce: &nonce,
+                    ..with
+                },
+            )
         }
         Algorithm::RsaPkcs1 | Algorithm::RsaOaep(_) => Err(KeyError::KeyType),
     }
@@ -130,8 +146,14 @@ fn open_aead(
     }
     let key = LessSafeKey::new(UnboundKey::new(algorithm, key)?);
     let mut text = Zeroizing::new(vec![0; sealed.len()]);
-    key.open_separate_gather(nonce, Aad::from(with.associated_data), sealed, with.tag, &mut text)
-        .map_err(|_| KeyError::Authentication)?;
+    key.open_separate_gather(
+        nonce,
+        Aad::from(with.associated_data),
+        sealed,
+        with.tag,
+        &mut text,
+    )
+    .map_err(|_| KeyError::Authentication)?;
     Ok(text)
 }
 
@@ -235,8 +257,22 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_again_and_nothing_else_does() {
         for name in [
-            "A128KW", "A192KW", "A256KW", "A128CBC", "A192CBC", "A256CBC", "A128GCM", "A192GCM", "A256GCM",
-            "A128CBC-HS256", "A192CBC-HS384", "A256CBC-HS512", "C20P", "C20PKW", "XC20P", "XC20PKW",
+            "A128KW",
+            "A192KW",
+            "A256KW",
+            "A128CBC",
+            "A192CBC",
+            "A256CBC",
+            "A128GCM",
+            "A192GCM",
+            "A256GCM",
+            "A128CBC-HS256",
+            "A192CBC-HS384",
+            "A256CBC-HS512",
+            "C20P",
+            "C20PKW",
+            "XC20P",
+            "XC20PKW",
         ] {
             let algorithm = Algorithm::of(name).unwrap();
             let (key_length, nonce_length, tag_length) = lengths(name);
@@ -249,20 +285,45 @@ mod tests {
             let text = [1; 40];
             let sealed = seal(algorithm, &key, &text, with).unwrap();
             assert_eq!(sealed.tag.len(), tag_length, "{name}");
-            let with = KeyUse { tag: &sealed.tag, ..with };
-            assert_eq!(*open(algorithm, &key, &sealed.bytes, with).unwrap(), text, "{name}");
+            let with = KeyUse {
+                tag: &sealed.tag,
+                ..with
+            };
+            assert_eq!(
+                *open(algorithm, &key, &sealed.bytes, with).unwrap(),
+                text,
+                "{name}"
+            );
 
             let short = vec![5; key_length - 1];
-            assert_eq!(seal(algorithm, &short, &text, with), Err(KeyError::KeyType), "{name}");
-            assert_eq!(open(algorithm, &short, &sealed.bytes, with), Err(KeyError::KeyType), "{name}");
+            assert_eq!(
+                seal(algorithm, &short, &text, with),
+                Err(KeyError::KeyType),
+                "{name}"
+            );
+            assert_eq!(
+                open(algorithm, &short, &sealed.bytes, with),
+                Err(KeyError::KeyType),
+                "{name}"
+            );
             if nonce_length > 0 {
-                let with = KeyUse { nonce: &[0; 3], ..with };
+                let with = KeyUse {
+                    nonce: &[0; 3],
+                    ..with
+                };
                 assert_eq!(seal(algorithm, &key, &text, with), Err(KeyError::Nonce), "{name}");
             }
             if tag_length > 0 {
                 let shorter = KeyUse { tag: &[0; 3], ..with };
-                assert_eq!(open(algorithm, &key, &sealed.bytes, shorter), Err(KeyError::Tag), "{name}");
-                let other = KeyUse { associated_data: b"atad", ..with };
+                assert_eq!(
+                    open(algorithm, &key, &sealed.bytes, shorter),
+                    Err(KeyError::Tag),
+                    "{name}"
+                );
+                let other = KeyUse {
+                    associated_data: b"atad",
+                    ..with
+                };
                 let opened = open(algorithm, &key, &sealed.bytes, other);
                 assert_eq!(opened, Err(KeyError::Authentication), "{name}");
             }
@@ -271,7 +332,10 @@ mod tests {
 
     #[test]
     fn cbc_takes_whole_blocks_only() {
-        let with = KeyUse { nonce: &[0; 16], ..key_use("A128CBC") };
+        let with = KeyUse {
+            nonce: &[0; 16],
+            ..key_use("A128CBC")
+        };
         for length in [0, 1, 15, 17] {
             let opened = open(Algorithm::Cbc(AesSize::Aes128), &[1; 16], &vec![0; length], with);
             assert_eq!(opened, Err(KeyError::CiphertextLength));

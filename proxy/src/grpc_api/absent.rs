@@ -3,8 +3,6 @@
 //! These are the answers of a sidecar that was started without them: the checks that come first come first
 //! here, too.
 
-use std::time::Duration;
-
 use futures_util::stream;
 use outrigger_api::runtime as api;
 use outrigger_error::Error;
@@ -19,8 +17,6 @@ pub(super) type Never<T> = stream::Empty<Result<T, Status>>;
 /// Makes the error of a job operation from the app id, the namespace and the cause.
 pub(super) type JobError = fn(String, String, String) -> Error;
 
-/// Time that a client has to send the first message of a cryptographic stream.
-const FIRST_MESSAGE: Duration = Duration::from_secs(5);
 const NO_SCHEDULER: &str = "scheduler clients are disabled";
 
 // === impl DaprApi ===
@@ -83,36 +79,6 @@ impl<B: Backend> DaprApi<B> {
                 "first message must be SubscribeActorEventsRequestInitialAlpha1",
             )),
         }
-    }
-
-    pub(super) async fn no_encryption<T>(&self, mut parts: Streaming<api::EncryptRequest>) -> Answer<T> {
-        let Some(options) = self.first_part(&mut parts).await?.options else {
-            return self.fail(&no_options());
-        };
-        let missing =
-            |property| Error::BadRequest(format!("missing property '{property}' in the options message"));
-        if options.key_name.is_empty() {
-            return self.fail(&missing("keyName"));
-        }
-        if options.key_wrap_algorithm.is_empty() {
-            return self.fail(&missing("keyWrapAlgorithm"));
-        }
-        self.fail(&Error::CryptoNotConfigured)
-    }
-
-    pub(super) async fn no_decryption<T>(&self, mut parts: Streaming<api::DecryptRequest>) -> Answer<T> {
-        match self.first_part(&mut parts).await?.options {
-            Some(_) => self.fail(&Error::CryptoNotConfigured),
-            None => self.fail(&no_options()),
-        }
-    }
-
-    async fn first_part<M: Default>(&self, parts: &mut Streaming<M>) -> Result<M, Status> {
-        let Ok(first) = tokio::time::timeout(FIRST_MESSAGE, parts.message()).await else {
-            let text = "error waiting for first message: context deadline exceeded";
-            return self.fail(&Error::BadRequest(text.to_owned()));
-        };
-        Ok(first?.unwrap_or_default())
     }
 
     pub(super) fn no_schedule<T>(&self, job: Option<api::Job>) -> Answer<T> {
@@ -189,8 +155,4 @@ pub(super) fn unknown_subscription(id: String) -> Response<api::UnsubscribeConfi
         ok: false,
         message: error.to_string(),
     })
-}
-
-fn no_options() -> Error {
-    Error::BadRequest("first message does not contain the required options".to_owned())
 }

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::absent::{Never, job_delete, job_get, job_list, unknown_subscription};
 use super::call::Facts;
+use super::crypto::Pieces;
 use super::invoke::{Outcome, invoke};
 use super::{Backend, Shutdown, metadata};
 
@@ -257,22 +258,22 @@ impl<B: Backend> api::dapr_server::Dapr for DaprApi<B> {
         self.unlock(request.into_inner()).await
     }
 
-    type EncryptAlpha1Stream = Never<api::EncryptResponse>;
+    type EncryptAlpha1Stream = Pieces<api::EncryptResponse>;
 
     async fn encrypt_alpha1(
         &self,
         request: Request<Streaming<api::EncryptRequest>>,
     ) -> Answer<Self::EncryptAlpha1Stream> {
-        self.no_encryption(request.into_inner()).await
+        self.encrypt(request.into_inner()).await
     }
 
-    type DecryptAlpha1Stream = Never<api::DecryptResponse>;
+    type DecryptAlpha1Stream = Pieces<api::DecryptResponse>;
 
     async fn decrypt_alpha1(
         &self,
         request: Request<Streaming<api::DecryptRequest>>,
     ) -> Answer<Self::DecryptAlpha1Stream> {
-        self.no_decryption(request.into_inner()).await
+        self.decrypt(request.into_inner()).await
     }
 
     async fn get_metadata(&self, _: Request<api::GetMetadataRequest>) -> Answer<api::GetMetadataResponse> {

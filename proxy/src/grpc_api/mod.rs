@@ -12,6 +12,7 @@
 mod absent;
 mod answer;
 mod call;
+mod crypto;
 mod dapr;
 mod frames;
 mod hub;

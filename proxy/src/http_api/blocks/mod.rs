@@ -5,6 +5,7 @@
 
 mod absent;
 mod body;
+mod crypto;
 mod lock;
 mod secrets;
 #[cfg(test)]
@@ -72,7 +73,8 @@ impl Blocks {
             }
             O::TryLock => return self.try_lock(first, request).await,
             O::Unlock => return self.unlock(first, request).await,
-            O::Encrypt | O::Decrypt => Error::CryptoNotConfigured,
+            O::Encrypt => return self.encrypt(&first, request).await,
+            O::Decrypt => return self.decrypt(&first, request).await,
             O::ScheduleJob => return self.schedule_job(request).await,
             O::GetJob | O::DeleteJob => self.job(operation, &first),
             O::ConverseAlpha1 | O::ConverseAlpha2 => {
