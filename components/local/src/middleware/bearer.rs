@@ -4,14 +4,16 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use http::header::{AUTHORIZATION, CACHE_CONTROL};
-use http::{HeaderMap, StatusCode};
-use outrigger_component::{Condition, FetchError, HttpClient, HttpMiddleware, Init, Next, answer};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use outrigger_component::{Condition, HttpClient, HttpMiddleware, Init, Next, answer};
 use outrigger_identity::jose::{JwkSet, check_times, is_for};
-use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response};
+use outrigger_svc::{BoxError, BoxFuture, Request, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
+
+use crate::key_document::{fetch, pause};
 
 /// Lets requests pass whose `Authorization` header has a token that the issuer has signed for the audience.
 #[derive(Debug)]
@@ -40,10 +42,8 @@ struct Discovery {
 
 /// Longest time for one document.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
-/// Most bytes of a document.
-const MAX_DOCUMENT: usize = 1 << 20;
-/// Shortest and longest time between two looks at the keys.
-const REFRESH: (Duration, Duration) = (Duration::from_secs(10 * 60), Duration::from_secs(24 * 60 * 60));
+/// Shortest time between two looks at the keys.
+const REFRESH: Duration = Duration::from_secs(10 * 60);
 /// How far the clocks of the issuer and of the sidecar may differ, in seconds.
 const SKEW: f64 = 5.0 * 60.0;
 /// No token is shorter than this.
@@ -129,7 +129,7 @@ fn now() -> f64 {
 async fn discover(issuer: &str, http: &HttpClient, deadline: Instant) -> Result<String, BoxError> {
     let base = issuer.strip_suffix('/').unwrap_or(issuer);
     let url = format!("{base}/.well-known/openid-configuration");
-    let (document, _) = fetch(http, &url, deadline).await?;
+    let (document, _) = fetch(http, &url, deadline.min(Instant::now() + FETCH_TIMEOUT)).await?;
     let document: Discovery = serde_json::from_slice(&document)?;
     if document.issuer != issuer {
         return Err(format!(
@@ -144,46 +144,27 @@ async fn discover(issuer: &str, http: &HttpClient, deadline: Instant) -> Result<
     Ok(document.jwks_uri)
 }
 
-/// Fetches a document; the result is its bytes and its headers.
-async fn fetch(
-    http: &HttpClient,
-    url: &str,
-    deadline: Instant,
-) -> Result<(bytes::Bytes, HeaderMap), BoxError> {
-    let request = http::Request::get(url).body(Body::empty())?;
-    let deadline = deadline.min(Instant::now() + FETCH_TIMEOUT);
-    let response = http.fetch(request, MAX_DOCUMENT, deadline).await;
-    let response = response.map_err(|error| match error {
-        FetchError::Deadline => format!("Get \"{url}\": context deadline exceeded").into(),
-        other => BoxError::from(other),
-    })?;
-    if response.status() != StatusCode::OK {
-        return Err(format!("invalid response status code: {}", response.status().as_u16()).into());
-    }
-    let (head, body) = response.into_parts();
-    Ok((body, head.headers))
-}
-
 // === impl Keys ===
 
 impl Keys {
     /// Fetches the keys for the first time; the result is also the pause until the next time.
     async fn fetch_first(url: String, init: &Init) -> Result<(Self, Duration), BoxError> {
-        let (document, headers) = fetch(&init.http, &url, init.deadline).await?;
+        let deadline = init.deadline.min(Instant::now() + FETCH_TIMEOUT);
+        let (document, headers) = fetch(&init.http, &url, deadline).await?;
         let keys = Self {
             url,
             http: init.http.clone(),
             condition: init.condition.clone(),
             current: ArcSwap::from_pointee(JwkSet::parse(&document)?),
         };
-        Ok((keys, pause(&headers)))
+        Ok((keys, pause(&headers, REFRESH)))
     }
 
     async fn refresh(&self) -> Result<Duration, BoxError> {
         let deadline = Instant::now() + FETCH_TIMEOUT;
         let (document, headers) = fetch(&self.http, &self.url, deadline).await?;
         self.current.store(Arc::new(JwkSet::parse(&document)?));
-        Ok(pause(&headers))
+        Ok(pause(&headers, REFRESH))
     }
 }
 
@@ -200,25 +181,10 @@ async fn keep_fresh(keys: Weak<Keys>, mut pause: Duration) {
             Err(error) => {
                 keys.condition
                     .degraded(&format!("failed to refresh JWKS, keeping the last: {error}"));
-                pause = REFRESH.0;
+                pause = REFRESH;
             }
         }
     }
-}
-
-/// As long as the issuer lets its answer be cached, within limits.
-fn pause(headers: &HeaderMap) -> Duration {
-    let directives = headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
-    let max_age = directives.and_then(|directives| {
-        let mut ages = directives.split(',').filter_map(|directive| {
-            let seconds = directive.trim().strip_prefix("max-age=")?;
-            seconds.parse().ok()
-        });
-        ages.next()
-    });
-    max_age
-        .map_or(REFRESH.0, Duration::from_secs)
-        .clamp(REFRESH.0, REFRESH.1)
 }
 
 #[cfg(test)]
@@ -414,21 +380,5 @@ mod tests {
         drop(bearer);
         tokio::time::sleep(Duration::from_secs(3600)).await;
         assert_eq!(server.count(KEYS), asked);
-    }
-
-    #[test]
-    fn the_issuer_says_how_long_its_keys_keep_within_limits() {
-        for (header, seconds) in [
-            ("", 600),
-            ("no-cache", 600),
-            ("public, max-age=5", 600),
-            ("max-age=7200, must-revalidate", 7200),
-            ("max-age=99999999", 86400),
-            ("max-age=x", 600),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(CACHE_CONTROL, header.parse().unwrap());
-            assert_eq!(pause(&headers).as_secs(), seconds, "{header}");
-        }
     }
 }
