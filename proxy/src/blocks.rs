@@ -38,7 +38,10 @@ impl BuildingBlocks {
     ) -> Self {
         let calls = |kind, block| Calls::new(kind, block, policies.clone(), metrics.clone());
         Self {
-            crypto: Crypto::new(stores.crypto.clone(), calls(ComponentKind::Crypto, Block::Crypto)),
+            crypto: Crypto::new(
+                stores.crypto.clone(),
+                calls(ComponentKind::Crypto, Some(Block::Crypto)),
+            ),
             locks: Locks::new(stores.locks.clone(), calls(ComponentKind::Lock, None)),
             secrets: Secrets::new(
                 stores.secrets.clone(),

@@ -67,7 +67,12 @@ fn crypto(is_loaded: bool) -> Crypto {
     if is_loaded {
         providers.insert("vault", &(Arc::new(Fake) as Arc<dyn CryptoProvider>));
     }
-    let calls = Calls::new(ComponentKind::Crypto, Block::Crypto, Policies::default(), Metrics::disabled());
+    let calls = Calls::new(
+        ComponentKind::Crypto,
+        Block::Crypto,
+        Policies::default(),
+        Metrics::disabled(),
+    );
     Crypto::new(providers, calls)
 }
 

@@ -74,13 +74,21 @@ impl<B: Backend> DaprApi<B> {
         mut parts: Streaming<api::DecryptRequest>,
     ) -> Answer<Pieces<api::DecryptResponse>> {
         let (options, payload) = self.first_part(&mut parts).await?;
-        let keys = self.backend.building_blocks().crypto.find(&options.component_name);
+        let keys = self
+            .backend
+            .building_blocks()
+            .crypto
+            .find(&options.component_name);
         let keys = keys.or_else(|error| self.fail(&error))?;
         self.convert(parts, payload, Conversion::decrypt(keys, options.key_name))
     }
 
     async fn begin(&self, options: &api::EncryptRequestOptions) -> Result<Conversion, Error> {
-        let keys = self.backend.building_blocks().crypto.find(&options.component_name)?;
+        let keys = self
+            .backend
+            .building_blocks()
+            .crypto
+            .find(&options.component_name)?;
         let options = EncryptOptions::try_from(EncryptRequest {
             key_name: &options.key_name,
             algorithm: &options.key_wrap_algorithm,
