@@ -25,6 +25,7 @@ mod suite {
     mod resilience;
     mod resolve;
     mod sdk;
+    mod state;
     mod streams;
     mod surface;
     mod world;

@@ -6,6 +6,8 @@
 //! grpc_api/<block>.rs        ─┘
 //! ```
 
+use std::sync::Arc;
+
 use outrigger_config::configuration::Configuration;
 use outrigger_resilience::{ComponentKind, Policies};
 use outrigger_telemetry::metrics::{Block, Metrics};
@@ -14,6 +16,7 @@ use crate::components::{Calls, Stores};
 use crate::crypto::Crypto;
 use crate::lock::Locks;
 use crate::secrets::Secrets;
+use crate::state::State;
 
 /// The operation layers. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub(crate) struct BuildingBlocks {
     pub(crate) locks: Locks,
     /// Secrets by name.
     pub(crate) secrets: Secrets,
+    /// Values by key.
+    pub(crate) state: State,
 }
 
 // === impl BuildingBlocks ===
@@ -31,6 +36,7 @@ pub(crate) struct BuildingBlocks {
 impl BuildingBlocks {
     /// The layers over these stores, which may be filled later.
     pub(crate) fn new(
+        app_id: &Arc<str>,
         stores: &Stores,
         configuration: &Configuration,
         policies: &Policies,
@@ -48,6 +54,11 @@ impl BuildingBlocks {
                 configuration.secret_scopes.clone(),
                 calls(ComponentKind::SecretStore, Some(Block::Secret)),
             ),
+            state: State::new(
+                stores.state.clone(),
+                Arc::clone(app_id),
+                calls(ComponentKind::StateStore, Some(Block::State)),
+            ),
         }
     }
 }
@@ -57,6 +68,7 @@ impl Default for BuildingBlocks {
     /// Layers without any component.
     fn default() -> Self {
         Self::new(
+            &"caller".into(),
             &Stores::default(),
             &Configuration::default(),
             &Policies::default(),

@@ -12,6 +12,7 @@
 //! | [`access`] | who may call which operation of the app |
 //! | [`passthrough`] | gRPC calls that are not ours, frame by frame |
 //! | [`app`] | the channel to the own app, and its health |
+//! | [`state`] | keys, values and policies of the state API |
 //! | [`components`] | what resources have made of the catalogue |
 //! | [`blocks`], [`crypto`], [`lock`], [`secrets`] | operations on components, for both surfaces |
 //! | [`sidecar`] | one run from start to the end of the drain |
@@ -43,6 +44,7 @@ mod runtime;
 mod secrets;
 mod serve;
 mod sidecar;
+mod state;
 mod stop;
 mod websocket;
 mod worker;

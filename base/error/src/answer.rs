@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::code;
 use crate::detail::{Detail, Wire};
+use crate::fault::Own;
 use crate::{Error, Info};
 
 /// The JSON body; member order is that of the wire.
@@ -28,9 +29,22 @@ impl Error {
     /// The message that clients on `wire` see.
     #[must_use]
     pub fn message(&self, wire: Wire) -> String {
-        match (self, wire) {
-            (Self::StateKeyIllegal { .. }, Wire::Http) => self.embedded(),
+        match (self, wire, self.own()) {
+            (Self::StateKeyIllegal { .. }, Wire::Http, _) => self.embedded(),
+            (_, Wire::Grpc, Some(own)) => own.message.clone(),
             _ => self.to_string(),
+        }
+    }
+
+    /// What a state store has to tell clients of gRPC in place of this error.
+    pub(crate) fn own(&self) -> Option<&Own> {
+        match self {
+            Self::StateGet { fault, .. }
+            | Self::StateSave { fault, .. }
+            | Self::StateDelete { fault, .. }
+            | Self::StateBulkDelete { fault, .. }
+            | Self::StateBulkGet(fault) => fault.own(),
+            _ => None,
         }
     }
 

@@ -92,6 +92,9 @@ impl Error {
     /// The details of this error on one wire (specification: HTTP API 6.2); none for a simple error.
     #[must_use]
     pub fn details(&self, wire: Wire) -> Vec<Detail> {
+        if let (Wire::Grpc, Some(own)) = (wire, self.own()) {
+            return own.details.clone();
+        }
         let face = self.face();
         match (face.info, wire) {
             (Info::None, _) | (Info::Grpc, Wire::Http) => Vec::new(),

@@ -5,11 +5,21 @@ use std::fmt;
 use http::StatusCode;
 use tonic::Code;
 
+use crate::detail::Detail;
+
 /// The failure of a state store, with what it says about the statuses of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     kind: FaultKind,
     text: String,
+    own: Option<Box<Own>>,
+}
+
+/// What a component that chooses its statuses tells clients of gRPC, who get it as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Own {
+    pub(crate) message: String,
+    pub(crate) details: Vec<Detail>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +38,7 @@ impl Fault {
         Self {
             kind: FaultKind::Other,
             text: text.into(),
+            own: None,
         }
     }
 
@@ -38,6 +49,7 @@ impl Fault {
         Self {
             kind,
             text: with_cause("possible etag mismatch. error from state store", cause),
+            own: None,
         }
     }
 
@@ -47,20 +59,26 @@ impl Fault {
         Self {
             kind: FaultKind::EtagInvalid,
             text: with_cause("invalid etag value", cause),
+            own: None,
         }
     }
 
-    /// A failure whose statuses the component chose.
+    /// A failure whose statuses the component chose; on gRPC its message and details are the whole answer.
     #[must_use]
-    pub fn given(http: StatusCode, grpc: Code, text: &str) -> Self {
+    pub fn given(http: StatusCode, grpc: Code, message: String, details: Vec<Detail>) -> Self {
         let text = format!(
-            "api error: code = {} desc = {text}",
+            "api error: code = {} desc = {message}",
             crate::code::name(grpc as i32)
         );
         Self {
             kind: FaultKind::Given { http, grpc },
             text,
+            own: Some(Box::new(Own { message, details })),
         }
+    }
+
+    pub(crate) fn own(&self) -> Option<&Own> {
+        self.own.as_deref()
     }
 
     pub(crate) const fn kind(&self) -> FaultKind {

@@ -140,7 +140,19 @@ fn invocation() -> Vec<Error> {
 fn state() -> Vec<Error> {
     let mismatch = || Fault::etag_mismatch(Some("state etag not match for key=k"));
     let invalid = || Fault::etag_invalid(Some("strconv.Atoi: parsing \"x\": invalid syntax"));
-    let given = || Fault::given(StatusCode::VARIANT_ALSO_NEGOTIATES, Code::DataLoss, "get-error");
+    let given = || {
+        let info = Detail::ErrorInfo {
+            domain: s("example.com"),
+            metadata: None,
+            reason: s("REASON"),
+        };
+        Fault::given(
+            StatusCode::VARIANT_ALSO_NEGOTIATES,
+            Code::DataLoss,
+            s("get-error"),
+            vec![info],
+        )
+    };
     vec![
         Error::StateStoreNotConfigured {
             store: s("store"),

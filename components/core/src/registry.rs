@@ -27,6 +27,8 @@ pub struct Maker<C: ?Sized, I = Init>(Arc<Make<C, I>>);
 pub struct Found<'a, C: ?Sized, I = Init> {
     /// Makes a component of the type.
     pub maker: &'a Maker<C, I>,
+    /// The version found, in lower case; of a type with several the default one if none was asked for.
+    pub version: String,
     /// The version that should be used instead of the one found, if that is deprecated.
     pub preferred: Option<&'static str>,
 }
@@ -90,7 +92,11 @@ impl<C: ?Sized, I> Registry<C, I> {
                 .then(|| self.makers.get(&kind))
                 .flatten()
         })?;
-        Some(Found { maker, preferred })
+        Some(Found {
+            maker,
+            version,
+            preferred,
+        })
     }
 
     /// The names of the types, with their versions if they have several, sorted.

@@ -34,7 +34,7 @@ pub struct SecretRef {
     pub name: String,
     /// Key in the secret; the name when the resource gives none.
     pub key: String,
-    /// The value until the secret is found, and after that if it is not: the literal of the resource.
+    /// The value: that of the secret once it is found, until then and if it is not the literal of the resource.
     pub literal: String,
 }
 
@@ -67,6 +67,15 @@ pub(super) struct ValueSpec {
 pub(super) struct SecretKeySpec {
     name: String,
     key: String,
+}
+
+// === impl SecretRef ===
+
+impl SecretRef {
+    /// The secret is found; its text loses quotes that Go would take for its own.
+    pub fn resolve(&mut self, text: &str) {
+        self.literal = go_unquote(text).unwrap_or_else(|| text.to_owned());
+    }
 }
 
 // === impl PropertyValue ===

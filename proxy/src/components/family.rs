@@ -13,6 +13,11 @@ pub(crate) trait Family: fmt::Debug + Send + Sync {
 
     /// Takes a component away from callers, then ends it.
     fn close<'a>(&'a self, component: &'a Component) -> BoxFuture<'a, Result<(), BoxError>>;
+
+    /// The component that has what there is only once, and what this one asks for, too.
+    fn holder(&self, _: &Component) -> Option<String> {
+        None
+    }
 }
 
 /// A component that callers find.

@@ -21,6 +21,7 @@ mod outside;
 mod resolve;
 mod retry;
 mod state;
+mod state_stores;
 mod stores;
 mod table;
 #[cfg(test)]
@@ -45,6 +46,7 @@ use self::family::{Absent, Failure, Family, Opened};
 use self::locks::LockFamily;
 use self::middleware::MiddlewareFamily;
 use self::state::{State, States};
+use self::state_stores::StateFamily;
 use self::stores::NamedFamily;
 use crate::app::AppNetwork;
 use crate::metadata::{self, MetadataStore};
@@ -96,6 +98,8 @@ struct Books {
     parked: BTreeMap<String, Vec<Component>>,
     /// What is tried again in the background, by name.
     retried: BTreeMap<String, AbortHandle>,
+    /// What would be the actor state store if there were none.
+    skipped: Option<Component>,
 }
 
 /// Scope of what happens to single components.
@@ -119,7 +123,7 @@ impl Components {
         references: References,
     ) -> Self {
         Self(Arc::new(Shared {
-            families: families(&settings.app_id, configuration, catalogue, pipelines, stores),
+            families: families(settings, configuration, catalogue, pipelines, stores),
             app_id: settings.app_id.clone(),
             namespace: settings.namespace.clone(),
             references,
@@ -184,6 +188,15 @@ impl Components {
     /// Those of [`add`](Self::add).
     pub(crate) async fn update(&self, mut component: Component) -> Result<(), ComponentError> {
         let log_name = component.log_name();
+        if let Some(holder) = self.holder(&component) {
+            tracing::error!(
+                target: RELOAD,
+                "Skipping hot reload of {log_name}: {holder} is already the actor state store, only one actor state \
+                 store is allowed. The component will be applied if {holder} is removed"
+            );
+            self.books().skipped = Some(component);
+            return Ok(());
+        }
         let resolved = self.resolve(&mut component).await;
         if let Some(installed) = self.installed(&component.metadata.name) {
             if component.same_as(&installed) {
@@ -211,13 +224,36 @@ impl Components {
         tracing::info!(target: RELOAD, "Adding Component for processing: {log_name}");
         self.place(component, resolved).await?;
         tracing::info!(target: RELOAD, "Component updated: {log_name}");
-        Ok(())
+        self.apply_skipped().await
+    }
+
+    /// Makes the component that was skipped while another held what there is only once, if that is free now.
+    async fn apply_skipped(&self) -> Result<(), ComponentError> {
+        let Some(component) = self.books().skipped.take() else {
+            return Ok(());
+        };
+        if self.holder(&component).is_some() {
+            self.books().skipped = Some(component);
+            return Ok(());
+        }
+        let log_name = component.log_name();
+        tracing::info!(target: RELOAD, "Applying previously skipped actor state store: {log_name}");
+        Box::pin(self.update(component)).await
+    }
+
+    fn holder(&self, component: &Component) -> Option<String> {
+        let family = self.0.families.get(category(component)?.as_str())?;
+        family.holder(component)
     }
 
     /// A component is no longer wanted: it is closed, if it is there.
-    pub(crate) async fn delete(&self, name: &str) {
+    ///
+    /// # Errors
+    /// If one that takes its place cannot be made and its error is not to be ignored.
+    pub(crate) async fn delete(&self, name: &str) -> Result<(), ComponentError> {
         {
             let mut books = self.books();
+            books.skipped.take_if(|component| component.metadata.name == name);
             for parked in books.parked.values_mut() {
                 parked.retain(|component| component.metadata.name != name);
             }
@@ -231,6 +267,7 @@ impl Components {
             }
             None => self.0.states.leave(name),
         }
+        self.apply_skipped().await
     }
 
     /// The component of this name as it was made, references resolved.
@@ -488,7 +525,7 @@ impl fmt::Debug for Components {
 
 /// One row a family. Those that this build does not have answer as an unknown type does.
 fn families(
-    app_id: &AppId,
+    settings: &Settings,
     configuration: &Configuration,
     catalogue: &Catalogue,
     pipelines: Pipelines,
@@ -500,6 +537,12 @@ fn families(
         configuration.http_pipeline.clone(),
         configuration.app_http_pipeline.clone(),
     );
+    let state = StateFamily::new(
+        settings,
+        catalogue.state.clone(),
+        stores.state,
+        stores.secrets.clone(),
+    );
     let secrets = NamedFamily::new(
         Category::SecretStores,
         catalogue.secret_stores.clone(),
@@ -510,7 +553,7 @@ fn families(
         catalogue.configuration.clone(),
         stores.configuration,
     );
-    let locks = LockFamily::new(catalogue.lock.clone(), stores.locks, app_id.clone());
+    let locks = LockFamily::new(catalogue.lock.clone(), stores.locks, settings.app_id.clone());
     let keys = NamedFamily::new(Category::Crypto, catalogue.crypto.clone(), stores.crypto);
     let rows: [(Category, Box<dyn Family>); 9] = [
         (Category::Bindings, Box::new(Absent(Category::Bindings))),
@@ -520,7 +563,7 @@ fn families(
         (Category::Middleware, Box::new(middleware)),
         (Category::Pubsub, Box::new(Absent(Category::Pubsub))),
         (Category::SecretStores, Box::new(secrets)),
-        (Category::State, Box::new(Absent(Category::State))),
+        (Category::State, Box::new(state)),
         (Category::Conversation, Box::new(Absent(Category::Conversation))),
     ];
     rows.into_iter()

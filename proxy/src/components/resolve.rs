@@ -98,20 +98,18 @@ impl References {
         values: impl Iterator<Item = &'a mut PropertyValue> + Send,
     ) -> Resolved {
         let permission = EnvPermission::new(&self.environment);
-        let store = match (owner.secret_store, self.mode) {
-            ("", Mode::Kubernetes) => KUBERNETES,
-            (store, _) => store,
-        };
+        let store = store_of(owner.secret_store, self.mode);
         let mut fetched: HashMap<String, Secret> = HashMap::new();
         for value in values {
-            let SecretRef { name, key, .. } = match value {
+            let reference = match value {
                 PropertyValue::Text(_) => continue,
                 PropertyValue::EnvRef(variable) => {
                     *value = PropertyValue::from_outside(self.variable(owner, &permission, variable));
                     continue;
                 }
-                PropertyValue::SecretRef(secret) => secret,
+                PropertyValue::SecretRef(reference) => reference,
             };
+            let SecretRef { name, key, .. } = &*reference;
             let secret = match fetched.get(name) {
                 Some(secret) => secret,
                 None => {
@@ -123,7 +121,7 @@ impl References {
                 }
             };
             if let Some(text) = secret.get(key).filter(|text| !text.is_empty()) {
-                *value = PropertyValue::from_outside(text.to_owned());
+                reference.resolve(text);
             }
         }
         Resolved::Ready
@@ -139,6 +137,14 @@ impl References {
             "{kind} {name} references an env variable that isn't allowed: {variable}"
         );
         String::new()
+    }
+}
+
+/// The secret store of a resource that names this one, which may be none.
+pub(super) fn store_of(secret_store: &str, mode: Mode) -> &str {
+    match (secret_store, mode) {
+        ("", Mode::Kubernetes) => KUBERNETES,
+        (store, _) => store,
     }
 }
 

@@ -12,10 +12,13 @@ use outrigger_svc::{BoxError, BoxFuture};
 use super::family::{Failure, Family, Opened, unknown_type};
 use super::table::Table;
 use crate::lock::LoadedLockStore;
+use crate::state::Store;
 
 /// The loaded components that building blocks work on. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stores {
+    /// Values by key.
+    pub(crate) state: Table<Store>,
     /// Secrets by name.
     pub(crate) secrets: Table<dyn SecretStore>,
     /// Values that apps are configured by.

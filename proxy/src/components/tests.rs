@@ -527,8 +527,8 @@ async fn an_update_changes_the_pipeline_for_the_next_request() {
     components.update(say("b", "three")).await.unwrap();
     assert_eq!(world.answer().await.as_deref(), Some("three"));
     components.update(say("b", "three")).await.unwrap();
-    components.delete("b").await;
-    components.delete("nothing").await;
+    components.delete("b").await.unwrap();
+    components.delete("nothing").await.unwrap();
     assert_eq!(world.answer().await.as_deref(), Some("two"));
     assert_eq!(world.listed(), ["a"]);
     // What began with the old chain ends with it.
@@ -658,7 +658,7 @@ async fn nothing_is_tried_any_more_once_its_resource_is_gone_or_another() {
         named("l", &spec)
     };
     world.components.add(late(3)).await.unwrap();
-    world.components.delete("l").await;
+    world.components.delete("l").await.unwrap();
     assert_eq!(world.state("l"), None);
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(world.listed(), [""; 0]);

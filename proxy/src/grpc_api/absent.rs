@@ -22,13 +22,6 @@ const NO_SCHEDULER: &str = "scheduler clients are disabled";
 // === impl DaprApi ===
 
 impl<B: Backend> DaprApi<B> {
-    pub(super) fn no_state<T>(&self, store: String) -> Answer<T> {
-        self.fail(&Error::StateStoreNotConfigured {
-            store,
-            app_id: self.backend.app_id().to_owned(),
-        })
-    }
-
     pub(super) fn no_pubsub<T>(&self, pubsub: String) -> Answer<T> {
         self.fail(&match pubsub.as_str() {
             "" => Error::PubsubNameEmpty,

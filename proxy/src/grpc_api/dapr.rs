@@ -59,40 +59,40 @@ impl<B: Backend> api::dapr_server::Dapr for DaprApi<B> {
     }
 
     async fn get_state(&self, request: Request<api::GetStateRequest>) -> Answer<api::GetStateResponse> {
-        self.no_state(request.into_inner().store_name)
+        self.state_get(request.into_inner()).await
     }
 
     async fn get_bulk_state(
         &self,
         request: Request<api::GetBulkStateRequest>,
     ) -> Answer<api::GetBulkStateResponse> {
-        self.no_state(request.into_inner().store_name)
+        self.state_bulk_get(request.into_inner()).await
     }
 
     async fn save_state(&self, request: Request<api::SaveStateRequest>) -> Answer<()> {
-        self.no_state(request.into_inner().store_name)
+        self.state_save(request.into_inner()).await
     }
 
     async fn query_state_alpha1(
         &self,
         request: Request<api::QueryStateRequest>,
     ) -> Answer<api::QueryStateResponse> {
-        self.no_state(request.into_inner().store_name)
+        self.state_query(request.into_inner()).await
     }
 
     async fn delete_state(&self, request: Request<api::DeleteStateRequest>) -> Answer<()> {
-        self.no_state(request.into_inner().store_name)
+        self.state_delete(request.into_inner()).await
     }
 
     async fn delete_bulk_state(&self, request: Request<api::DeleteBulkStateRequest>) -> Answer<()> {
-        self.no_state(request.into_inner().store_name)
+        self.state_bulk_delete(request.into_inner()).await
     }
 
     async fn execute_state_transaction(
         &self,
         request: Request<api::ExecuteStateTransactionRequest>,
     ) -> Answer<()> {
-        self.no_state(request.into_inner().store_name)
+        self.state_transact(request.into_inner()).await
     }
 
     async fn publish_event(&self, request: Request<api::PublishEventRequest>) -> Answer<()> {

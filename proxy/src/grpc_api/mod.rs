@@ -28,6 +28,7 @@ mod reflection;
 mod routes;
 mod rules;
 mod secrets;
+mod state;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -27,7 +27,12 @@ pub(crate) fn empty(status: StatusCode) -> Response {
 pub(crate) fn json<T: Serialize>(value: &T) -> Response {
     let mut bytes = to_go_vec(value);
     bytes.push(b'\n');
-    let mut response = Response::new(Body::from(Bytes::from(bytes)));
+    json_bytes(bytes.into())
+}
+
+/// Bytes that are called JSON.
+pub(crate) fn json_bytes(bytes: Bytes) -> Response {
+    let mut response = Response::new(Body::from(bytes));
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

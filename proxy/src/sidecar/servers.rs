@@ -267,7 +267,13 @@ fn runtime(
     let api_logging = api_logging(settings, configuration);
     let api_token: Option<Arc<str>> = settings.api_token.as_deref().map(Into::into);
     let rules = http_rules(configuration);
-    let building_blocks = BuildingBlocks::new(&stores, configuration, &invoker.policies, &observers.metrics);
+    let building_blocks = BuildingBlocks::new(
+        settings.app_id.as_arc(),
+        &stores,
+        configuration,
+        &invoker.policies,
+        &observers.metrics,
+    );
     building_blocks.secrets.tell_unmatched_scopes();
     Runtime {
         app_id: settings.app_id.as_arc().clone(),

@@ -1,7 +1,9 @@
 //! Values as callers give them: bytes, or JSON.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use outrigger_kit::json;
+use outrigger_kit::json::{self, Raw, ReadError};
 
 /// A value that is to be stored.
 ///
@@ -55,6 +57,31 @@ impl Json {
         Self(json::to_go_vec(&json::sorted(value)).into())
     }
 
+    /// The value that a part of `body` holds; a text that has the one form already is not copied.
+    ///
+    /// # Errors
+    /// A number that no float holds.
+    pub fn read(body: &Bytes, raw: Raw<'_>) -> Result<Self, ReadError> {
+        Ok(Self(match json::canonical(raw)? {
+            Cow::Borrowed(text) => body.slice_ref(text),
+            Cow::Owned(text) => text.into(),
+        }))
+    }
+
+    /// The value whose text is `body` as a whole.
+    ///
+    /// # Errors
+    /// It is no JSON, or has a number that no float holds.
+    pub fn parse(body: &Bytes) -> Result<Self, ReadError> {
+        Self::read(body, json::whole(body)?)
+    }
+
+    /// The value `null`.
+    #[must_use]
+    pub const fn null() -> Self {
+        Self(Bytes::from_static(b"null"))
+    }
+
     /// The text.
     #[must_use]
     pub const fn text(&self) -> &Bytes {
@@ -81,5 +108,20 @@ mod tests {
         assert_eq!(json.text(), text);
         assert_eq!(json.decode()["a"]["z"], "<&>");
         assert_eq!(Value::from(json!("text")).as_bytes(), "\"text\"");
+    }
+
+    #[test]
+    fn a_text_is_read_as_the_decoded_value_is() {
+        let body = Bytes::from_static(br#" {"b":1.50,"a":"<"} "#);
+        let json = Json::parse(&body).unwrap();
+        assert_eq!(json, Json::new(json!({ "a": "<", "b": 1.5 })));
+        let body = Bytes::from_static(br#"{"a":1}"#);
+        let json = Json::parse(&body).unwrap();
+        assert_eq!(json.text().as_ptr(), body.as_ptr());
+        assert_eq!(
+            Json::parse(&Bytes::new()).unwrap_err().to_string(),
+            "unexpected end of JSON input"
+        );
+        assert_eq!(Json::null(), Json::new(serde_json::Value::Null));
     }
 }

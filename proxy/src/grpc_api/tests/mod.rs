@@ -4,6 +4,7 @@ mod invoke;
 mod operations;
 mod passthrough;
 mod server;
+mod state;
 
 use std::collections::HashMap;
 use std::convert::Infallible;

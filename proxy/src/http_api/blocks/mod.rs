@@ -8,6 +8,7 @@ mod body;
 mod crypto;
 mod lock;
 mod secrets;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -54,10 +55,7 @@ impl Blocks {
             | O::DeleteState
             | O::GetBulkState
             | O::ExecuteStateTransaction
-            | O::QueryStateAlpha1 => Error::StateStoreNotConfigured {
-                store: first,
-                app_id: self.app_id.to_string(),
-            },
+            | O::QueryStateAlpha1 => return self.state(operation, &first, values.next(), request).await,
             O::GetSecret => {
                 let key = values.next().unwrap_or_default();
                 return self.secret(&first, &key, request.uri().query()).await;

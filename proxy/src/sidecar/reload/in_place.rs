@@ -64,7 +64,8 @@ async fn apply_components(now: &[Component], components: &Components) -> Result<
     let changes = Changes::between(&components.all_installed(), now);
     for component in &changes.deleted {
         tell(component, "DELETED", "deletion, closing");
-        components.delete(&component.metadata.name).await;
+        let deleted = components.delete(&component.metadata.name).await;
+        deleted.map_err(|error| RunError::Resources(error.to_string()))?;
     }
     let updated = changes
         .updated
