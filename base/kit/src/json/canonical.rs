@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use serde_json::{Map, Value};
+
 use super::encode::write_go_string;
 use super::read::{Kind, Raw, ReadError, Reader, unquote};
 use crate::float;
@@ -23,6 +25,13 @@ pub fn canonical(raw: Raw<'_>) -> Result<Cow<'_, [u8]>, ReadError> {
     };
     writer.value(&mut Reader::new(raw.text))?;
     Ok(Cow::Owned(writer.out))
+}
+
+/// The decoded value of a sound text: whole numbers of up to 15 digits as such, all others as the float that is
+/// nearest.
+#[must_use]
+pub fn to_value(raw: Raw<'_>) -> Value {
+    value(&mut Reader::new(raw.text)).unwrap_or_default()
 }
 
 /// Appends a text that is one JSON value without its spaces, with `<`, `>`, `&`, U+2028 and U+2029 escaped. Order
@@ -167,10 +176,40 @@ impl<'a> Writer<'a> {
     }
 }
 
+fn value(reader: &mut Reader<'_>) -> Result<Value, ReadError> {
+    Ok(match reader.kind()? {
+        Kind::Null => reader.skip().map(|_| Value::Null)?,
+        Kind::Bool => Value::Bool(reader.skip()?.text == b"true"),
+        Kind::Number => {
+            let text = std::str::from_utf8(reader.skip()?.text).unwrap_or_default();
+            match text.parse::<i64>() {
+                Ok(number) if text.len() <= 15 => number.into(),
+                _ => text.parse::<f64>().unwrap_or_default().into(),
+            }
+        }
+        Kind::String => Value::String(unquote(reader.string()?).into_owned()),
+        Kind::Array => {
+            let mut items = Vec::new();
+            reader.items(|reader| {
+                items.push(value(reader)?);
+                Ok::<_, ReadError>(())
+            })?;
+            Value::Array(items)
+        }
+        Kind::Object => {
+            let mut members = Map::new();
+            reader.members(|reader, name| {
+                members.insert(name.into_owned(), value(reader)?);
+                Ok::<_, ReadError>(())
+            })?;
+            Value::Object(members)
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::Value;
 
     use super::*;
     use crate::json::{sorted, to_go_string, whole};
@@ -242,6 +281,21 @@ mod tests {
         ] {
             assert!(!whole(text.as_bytes()).unwrap().is_canonical, "{text}");
         }
+    }
+
+    #[test]
+    fn decoded_numbers_are_those_of_the_text() {
+        let decoded = to_value(whole(br#"{"a":[17,-0,0.1,1e2,9007199254740993,true,null,"\u00e9"]}"#).unwrap());
+        let numbers = &decoded["a"];
+        assert_eq!(numbers[0].as_i64(), Some(17));
+        assert_eq!(numbers[2].as_f64(), Some(0.1));
+        assert_eq!(numbers[3].as_f64(), Some(100.0));
+        assert_eq!(numbers[4].as_f64(), Some(9_007_199_254_740_992.0));
+        assert_eq!((&numbers[5], &numbers[7]), (&Value::Bool(true), &Value::from("é")));
+        // Not what a reader makes of it that takes the nearest float but one.
+        let text = "1.2345678901234567e-5";
+        let exact: f64 = text.parse().unwrap();
+        assert_eq!(to_value(whole(text.as_bytes()).unwrap()).as_f64(), Some(exact));
     }
 
     #[test]

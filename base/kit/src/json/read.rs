@@ -40,8 +40,9 @@ pub enum ReadError {
     },
 }
 
-/// How deep values may stand in values. Go allows 10,000; no sound document comes near either.
-pub const MAX_DEPTH: usize = 128;
+/// How deep values may stand in values: what other readers of the product take, too. Go allows 10,000, and no sound
+/// document comes near either.
+pub const MAX_DEPTH: usize = 127;
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

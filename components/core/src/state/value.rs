@@ -91,7 +91,7 @@ impl Json {
     /// The decoded value.
     #[must_use]
     pub fn decode(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.0).unwrap_or_default()
+        json::whole(&self.0).map(json::to_value).unwrap_or_default()
     }
 }
 
