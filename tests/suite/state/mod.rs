@@ -9,7 +9,7 @@ mod policies;
 mod reload;
 mod transactions;
 
-use http::HeaderMap;
+use ::http::HeaderMap;
 use outrigger_test_kit::{Daprd, DaprdBuilder, GrpcClient, GrpcReply, HttpReply, HttpRequest, Result};
 use prost::Message;
 

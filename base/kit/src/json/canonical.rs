@@ -285,13 +285,17 @@ mod tests {
 
     #[test]
     fn decoded_numbers_are_those_of_the_text() {
-        let decoded = to_value(whole(br#"{"a":[17,-0,0.1,1e2,9007199254740993,true,null,"\u00e9"]}"#).unwrap());
+        let decoded =
+            to_value(whole(br#"{"a":[17,-0,0.1,1e2,9007199254740993,true,null,"\u00e9"]}"#).unwrap());
         let numbers = &decoded["a"];
         assert_eq!(numbers[0].as_i64(), Some(17));
         assert_eq!(numbers[2].as_f64(), Some(0.1));
         assert_eq!(numbers[3].as_f64(), Some(100.0));
         assert_eq!(numbers[4].as_f64(), Some(9_007_199_254_740_992.0));
-        assert_eq!((&numbers[5], &numbers[7]), (&Value::Bool(true), &Value::from("é")));
+        assert_eq!(
+            (&numbers[5], &numbers[7]),
+            (&Value::Bool(true), &Value::from("é"))
+        );
         // Not what a reader makes of it that takes the nearest float but one.
         let text = "1.2345678901234567e-5";
         let exact: f64 = text.parse().unwrap();
