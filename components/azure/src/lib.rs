@@ -1,4 +1,4 @@
-//! Microsoft Azure: state in Cosmos DB, Blob Storage and Table Storage.
+//! Microsoft Azure: state in Cosmos DB, Blob Storage and Table Storage, secrets in Key Vault.
 //!
 //! ```text
 //! component ──▶ Service: signs, tries again ──▶ HttpClient of the sidecar
@@ -12,19 +12,36 @@
 mod cloud;
 mod cosmos;
 mod credential;
+mod key_vault;
 mod moment;
 mod service;
+mod storage;
 #[cfg(test)]
 mod testing;
 
-use outrigger_component::Catalogue;
+use outrigger_component::{Catalogue, Versions};
 
 pub use cosmos::CosmosDb;
+pub use key_vault::KeyVault;
+pub use storage::{BlobStorage, TableStorage};
 
 /// Scope of the log lines.
 pub(crate) const SCOPE: &str = "dapr.contrib";
 
 /// Adds the types of this crate.
 pub fn register(catalogue: &mut Catalogue) {
-    catalogue.state.register("state.azure.cosmosdb", cosmos::make);
+    catalogue
+        .secret_stores
+        .register("secretstores.azure.keyvault", key_vault::make);
+    let state = &mut catalogue.state;
+    state.register("state.azure.cosmosdb", cosmos::make);
+    state.register("state.azure.tablestorage", storage::make_table);
+    state.register_version("state.azure.blobstorage", "v1", storage::make_blob_v1);
+    state.register_version("state.azure.blobstorage", "v2", storage::make_blob_v2);
+    let versions = Versions {
+        default: "v1",
+        preferred: "v2",
+        deprecated: &["v1"],
+    };
+    state.set_versions("state.azure.blobstorage", versions);
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use outrigger_component::HttpClient;
 use outrigger_svc::{Body, BoxError};
 use tokio::time::Instant;
@@ -83,7 +83,11 @@ impl Ask {
         }
     }
 
-    fn request(self) -> Result<http::Request<Body>, BoxError> {
+    fn request(mut self) -> Result<http::Request<Body>, BoxError> {
+        // The services ask for a length even where there is no body.
+        if self.body.is_empty() && matches!(self.method, Method::POST | Method::PUT) {
+            self.headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+        }
         let mut request = http::Request::builder()
             .method(self.method)
             .uri(self.url)

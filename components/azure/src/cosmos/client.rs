@@ -34,7 +34,7 @@ pub(super) struct Client {
 /// Who asks. Its debug form has no secret.
 pub(super) enum Access {
     /// Who has the account's key.
-    Key(hmac::Key),
+    Key(Box<hmac::Key>),
     /// Whom Microsoft Entra knows.
     Login { login: Login, scope: String },
 }

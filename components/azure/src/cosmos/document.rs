@@ -77,7 +77,7 @@ pub(super) fn encode(request: &SetRequest, content: Content, partition: &str) ->
 }
 
 /// The value of a document.
-pub(super) fn decode(mut document: Value) -> Item {
+pub(super) fn decode(document: &Value) -> Item {
     let mut metadata = Metadata::new();
     let seconds = |name: &str| {
         document[name]
@@ -90,9 +90,8 @@ pub(super) fn decode(mut document: Value) -> Item {
     }
     let etag = document["_etag"].as_str().map(str::to_owned);
     let is_binary = document["isBinary"].as_bool().unwrap_or_default();
-    let value = document["value"].take();
     Item {
-        data: Some(data(value, is_binary)),
+        data: Some(data(&document["value"], is_binary)),
         etag,
         metadata,
         content_type: None,
@@ -104,8 +103,8 @@ pub(super) fn key(document: &Value) -> &str {
     document["id"].as_str().unwrap_or_default()
 }
 
-fn data(value: Value, is_binary: bool) -> Bytes {
-    if is_binary && let Value::String(text) = &value {
+fn data(value: &Value, is_binary: bool) -> Bytes {
+    if is_binary && let Value::String(text) = value {
         return match STANDARD.decode(text) {
             Ok(bytes) => bytes.into(),
             Err(error) => {
@@ -114,7 +113,7 @@ fn data(value: Value, is_binary: bool) -> Bytes {
             }
         };
     }
-    json::to_go_vec(&value).into()
+    json::to_go_vec(value).into()
 }
 
 /// The end of the year 9999.
@@ -167,7 +166,7 @@ mod tests {
 
     #[test]
     fn documents_are_read_whoever_wrote_them() {
-        let data = |document| decode(document).data.unwrap();
+        let data = |document: Value| decode(&document).data.unwrap();
         assert_eq!(
             data(json!({ "value": { "b": "<", "a": 1 } })),
             r#"{"b":"\u003c","a":1}"#
@@ -179,11 +178,11 @@ mod tests {
             "not base64!"
         );
         assert_eq!(data(json!({ "value": null })), "null");
-        let item = decode(json!({ "value": 1, "_etag": "\"e\"", "_ts": 0, "ttl": 60 }));
+        let item = decode(&json!({ "value": 1, "_etag": "\"e\"", "_ts": 0, "ttl": 60 }));
         assert_eq!(item.etag.as_deref(), Some("\"e\""));
         assert_eq!(item.metadata["ttlExpireTime"], "1970-01-01T00:01:00Z");
         assert!(
-            decode(json!({ "value": 1, "_ts": 5, "ttl": -1 }))
+            decode(&json!({ "value": 1, "_ts": 5, "ttl": -1 }))
                 .metadata
                 .is_empty()
         );

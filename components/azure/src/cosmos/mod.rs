@@ -89,7 +89,7 @@ impl CosmosDb {
             .client
             .read(&request.key, partition, &request.consistency)
             .await;
-        Ok(found.map_err(failed)?.map(document::decode))
+        Ok(found.map_err(failed)?.as_ref().map(document::decode))
     }
 
     /// Many values by a query, which sees all partitions; in the order of the requests.
@@ -109,7 +109,7 @@ impl CosmosDb {
                 // A key may be in other partitions too.
                 let is_exact = document[PARTITION].as_str() == wanted.get(key.as_str()).copied();
                 if is_exact || !found.contains_key(&key) {
-                    found.insert(key, document::decode(document));
+                    found.insert(key, document::decode(&document));
                 }
             }
         }
@@ -202,7 +202,7 @@ impl CosmosDb {
         let (documents, token) = self.pages(&translated, scope, limit, token, None).await?;
         let items = documents.into_iter().map(|document| {
             let key = document::key(&document).to_owned();
-            let item = document::decode(document);
+            let item = document::decode(&document);
             QueryItem {
                 key,
                 data: item.data.unwrap_or_default(),
@@ -313,7 +313,7 @@ impl Queries for CosmosDb {
 fn access(fields: &Fields<'_>, url: &str, init: &Init) -> Result<Access, BoxError> {
     if let Some(key) = fields.text("masterKey").filter(|key| !key.is_empty()) {
         let key = STANDARD.decode(key).map_err(|_| "masterKey is not base64")?;
-        return Ok(Access::Key(hmac::Key::new(hmac::HMAC_SHA256, &key)));
+        return Ok(Access::Key(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &key))));
     }
     let settings = LoginSettings::read(fields, |name| std::env::var(name).ok())?;
     let uri: http::Uri = url.parse()?;

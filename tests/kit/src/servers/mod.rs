@@ -9,6 +9,7 @@
 //!
 //! which skips it where the program is not installed, and fails where nothing may be skipped.
 
+mod azurite;
 mod cosmos;
 mod etcd;
 mod mariadb;
@@ -21,6 +22,7 @@ use anyhow::Context as _;
 
 use crate::{Directory, Process, Program, Result, Signal, free_port, skip, wait_for_port};
 
+pub use azurite::Azurite;
 pub use cosmos::Cosmos;
 pub use etcd::Etcd;
 pub use mariadb::Mariadb;
