@@ -8,6 +8,7 @@
 //! | always | `secretstores.local.{env, file}` |
 //! | `consul` (standard) | `nameresolution.consul`, also as `nameresolution.hashicorp.consul` |
 //! | `sqlite` (standard) | `nameresolution.sqlite` |
+//! | `redis` (standard) | `state.redis`, `configuration.redis`, `lock.redis` |
 //! | `opa` | `middleware.http.opa` |
 //! | `wasm` | `middleware.http.wasm` |
 //!

@@ -15,6 +15,7 @@ mod etcd;
 mod mariadb;
 mod memcached;
 mod moto;
+mod redis;
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,7 @@ pub use etcd::Etcd;
 pub use mariadb::Mariadb;
 pub use memcached::Memcached;
 pub use moto::Moto;
+pub use redis::{MASTER_NAME, Redis, RedisCluster, RedisSentinel};
 
 /// A running server, killed when the value is dropped; then its folder is removed.
 #[derive(Debug)]

@@ -44,6 +44,8 @@ pub struct Traits {
     pub json: fn(&str) -> String,
     /// What a tag does that the store could not have given.
     pub unreadable_etag: Refusal,
+    /// Whether all that goes wrong with a delete is told as another tag.
+    pub calls_failed_deletes_mismatches: bool,
     /// Whether a write that names a tag makes a key that is not there.
     pub inserts_with_etag: bool,
     /// What a first write does where there is a value.
@@ -83,6 +85,8 @@ pub struct Traits {
 /// How queries are asked.
 #[derive(Clone, Debug)]
 pub struct QueryTraits {
+    /// Whether queries that are no feature are taken all the same, to be refused by the store itself.
+    pub are_refused_by_the_store: bool,
     /// Metadata of the writes of documents.
     pub item_metadata: &'static [(&'static str, &'static str)],
     /// Metadata of queries.
@@ -177,6 +181,7 @@ impl Traits {
             keeps_empty_values: true,
             json: str::to_owned,
             unreadable_etag: Refusal::Mismatch,
+            calls_failed_deletes_mismatches: false,
             inserts_with_etag: false,
             first_write: Refusal::Mismatch,
             first_write_is_sticky: false,
@@ -194,6 +199,7 @@ impl Traits {
             transaction_metadata: &[],
             lists_oldest_first: true,
             queries: QueryTraits {
+                are_refused_by_the_store: false,
                 item_metadata: &[],
                 metadata: &[],
                 compares_numbers: true,

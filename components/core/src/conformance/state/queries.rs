@@ -19,7 +19,11 @@ const PEOPLE: [(&str, &str, u32); 5] = [
 ];
 
 async fn documents_are_found_by_what_is_in_them(subject: &Subject) -> Outcome {
-    let Some(queries) = subject.store.queries() else {
+    let Some(queries) = subject
+        .store
+        .queries()
+        .filter(|_| subject.traits.has("QUERY_API"))
+    else {
         return Ok(());
     };
     let run = subject.prefix.replace('-', "");

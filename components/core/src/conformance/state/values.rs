@@ -36,7 +36,7 @@ async fn a_store_shows_its_features(subject: &Subject) -> Outcome {
     let has = |feature| subject.traits.has(feature);
     let expected = (
         has("TRANSACTIONAL"),
-        has("QUERY_API"),
+        has("QUERY_API") || subject.traits.queries.are_refused_by_the_store,
         has("KEYS_LIKE"),
         has("DELETE_WITH_PREFIX"),
     );
