@@ -93,6 +93,18 @@ const SQLITE_STATE: &[&str] = &[
     "cleanupIntervalInSeconds",
 ];
 
+/// What a state store on PostgreSQL takes, in either version.
+#[rustfmt::skip] // A list.
+const POSTGRES_STATE: &[&str] = &[
+    "connectionString", "url", "host", "hostaddr", "port", "database", "user", "password", "sslRootCert", "timeout", "timeoutInSeconds", "maxConns", "connectionMaxIdleTime", "queryExecMode", "useAzureAD", "useAWSIAM", "awsRegion", "region", "awsAccessKey", "accessKey", "awsSecretKey", "secretKey", "sessionToken", "assumeRoleArn", "sessionName", "tableName", "tablePrefix", "metadataTableName", "cleanupInterval", "cleanupIntervalInSeconds",
+];
+
+/// What a configuration store on PostgreSQL takes.
+#[rustfmt::skip] // A list.
+const POSTGRES_CONFIGURATION: &[&str] = &[
+    "connectionString", "url", "host", "hostaddr", "port", "database", "user", "password", "sslRootCert", "timeout", "timeoutInSeconds", "maxConns", "connectionMaxIdleTime", "queryExecMode", "useAzureAD", "useAWSIAM", "awsRegion", "region", "awsAccessKey", "accessKey", "awsSecretKey", "secretKey", "sessionToken", "assumeRoleArn", "sessionName", "table", "notifyChannel", "pgNotifyChannel", "connMaxIdleTime",
+];
+
 /// Metadata of types; what a type that is not listed takes is not judged.
 #[rustfmt::skip] // A table: one type, one line.
 const KEYS: &[(&str, Keys)] = &[
@@ -110,6 +122,13 @@ const KEYS: &[(&str, Keys)] = &[
     ("state.sqlite3", keys(SQLITE_STATE, &[])),
     ("state.mysql", keys(&["connectionString", "schemaName", "tableName", "metadataTableName", "timeoutInSeconds", "cleanupInterval", "pemPath"], &["connectionString"])),
     ("state.etcd", keys(&["endpoints", "keyPrefixPath", "tlsEnable", "ca", "cert", "key", "maxTxnOps"], &["endpoints"])),
+    ("state.postgresql", keys(POSTGRES_STATE, &[])),
+    ("state.postgres", keys(POSTGRES_STATE, &[])),
+    ("state.cockroachdb", keys(POSTGRES_STATE, &[])),
+    ("state.yugabytedb", keys(POSTGRES_STATE, &[])),
+    ("state.yugabyte", keys(POSTGRES_STATE, &[])),
+    ("configuration.postgresql", keys(POSTGRES_CONFIGURATION, &["table"])),
+    ("configuration.postgres", keys(POSTGRES_CONFIGURATION, &["table"])),
     ("state.memcached", keys(&["hosts", "maxIdleConnections", "timeout"], &["hosts"])),
     ("state.redis", keys(REDIS, &[])),
     ("configuration.redis", keys(REDIS, &[])),

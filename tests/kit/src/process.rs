@@ -101,6 +101,12 @@ impl Program {
         }
     }
 
+    /// Where the program is.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
     /// Sets the name that messages of the kit show.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {

@@ -15,6 +15,7 @@ mod etcd;
 mod mariadb;
 mod memcached;
 mod moto;
+mod postgres;
 mod redis;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub use etcd::Etcd;
 pub use mariadb::Mariadb;
 pub use memcached::Memcached;
 pub use moto::Moto;
+pub use postgres::Postgres;
 pub use redis::{MASTER_NAME, Redis, RedisCluster, RedisSentinel};
 
 /// A running server, killed when the value is dropped; then its folder is removed.

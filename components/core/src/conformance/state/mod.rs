@@ -42,6 +42,8 @@ pub struct Traits {
     pub keeps_empty_values: bool,
     /// The text that a JSON value comes back as, from the one text that it has everywhere.
     pub json: fn(&str) -> String,
+    /// Whether each write makes a tag that was not there before, also one that names none.
+    pub renews_etags: bool,
     /// What a tag does that the store could not have given.
     pub unreadable_etag: Refusal,
     /// Whether all that goes wrong with a delete is told as another tag.
@@ -180,6 +182,7 @@ impl Traits {
             is_binary_safe: true,
             keeps_empty_values: true,
             json: str::to_owned,
+            renews_etags: true,
             unreadable_etag: Refusal::Mismatch,
             calls_failed_deletes_mismatches: false,
             inserts_with_etag: false,
