@@ -9,6 +9,7 @@
 //! | `consul` (standard) | `nameresolution.consul`, also as `nameresolution.hashicorp.consul` |
 //! | `sqlite` (standard) | `nameresolution.sqlite` |
 //! | `redis` (standard) | `state.redis`, `configuration.redis`, `lock.redis` |
+//! | `postgres` (standard) | `state.{postgresql, postgres, cockroachdb, yugabytedb, yugabyte}`, `configuration.{postgresql, postgres}` |
 //! | `opa` | `middleware.http.opa` |
 //! | `wasm` | `middleware.http.wasm` |
 //!
