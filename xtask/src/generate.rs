@@ -14,12 +14,29 @@ use crate::tree::{self, Mode};
 /// File for the messages that have no package.
 const WITHOUT_PACKAGE: &str = "durabletask.protos";
 
-/// Writes or checks `api/src/gen`.
+/// Vendors that speak gRPC: `components/<vendor>/proto` becomes `components/<vendor>/src/gen`.
+const VENDORS: [&str; 1] = ["etcd"];
+
+/// Which ends of a call there is code for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    Both,
+    Client,
+}
+
+/// Writes or checks `api/src/gen` and those of the vendors.
 pub(crate) fn run(mode: Mode) -> Result<()> {
+    for vendor in VENDORS {
+        let folder = tree::root().join("components").join(vendor);
+        let mut files = rust_files(parse(&folder.join("proto"))?, Ends::Client)?;
+        files.insert("mod.rs".to_owned(), module_tree(files.keys()).into_bytes());
+        tree::settle(&folder.join("src/gen"), &files, mode, "gen")?;
+    }
+
     let protos = tree::root().join("api/proto");
     let descriptors = parse(&protos)?;
 
-    let mut files = rust_files(descriptors.clone())?;
+    let mut files = rust_files(descriptors.clone(), Ends::Both)?;
     files.insert("mod.rs".to_owned(), module_tree(files.keys()).into_bytes());
     files.insert("methods.rs".to_owned(), methods(&descriptors).into_bytes());
     files.insert(
@@ -54,7 +71,7 @@ fn collect_protos(root: &Path, folder: &Path, names: &mut BTreeSet<PathBuf>) -> 
 }
 
 /// One file of Rust code a package, by name.
-fn rust_files(mut descriptors: FileDescriptorSet) -> Result<BTreeMap<String, Vec<u8>>> {
+fn rust_files(mut descriptors: FileDescriptorSet, ends: Ends) -> Result<BTreeMap<String, Vec<u8>>> {
     serve_deprecated(&mut descriptors);
 
     let out_dir = std::env::temp_dir().join(format!("outrigger-gen-{}", std::process::id()));
@@ -67,6 +84,7 @@ fn rust_files(mut descriptors: FileDescriptorSet) -> Result<BTreeMap<String, Vec
         .type_name_domain(["."], "type.googleapis.com");
     tonic_prost_build::configure()
         .build_transport(false)
+        .build_server(ends == Ends::Both)
         .bytes(".")
         .extern_path(".google.protobuf.Any", "crate::Any")
         .out_dir(&out_dir)

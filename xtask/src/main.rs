@@ -1,7 +1,7 @@
 //! Chores of the repository, run as `cargo xtask <chore>`.
 //!
 //! ```text
-//! gen [--check]      .proto files ─▶ Rust code and descriptor set in `api/src/gen`
+//! gen [--check]      .proto files ─▶ Rust code and descriptor set in `api/src/gen`; code in `src/gen` of vendors
 //! deps               the crates' dependencies obey the levels of the architecture
 //! golden [--check]   tables that clients see ─▶ text files under `golden/` of the owning crate
 //! ```

@@ -26,6 +26,16 @@ pub struct Json(Bytes);
 // === impl Value ===
 
 impl Value {
+    /// What a store keeps whose contract is serialiser "F": the bytes, or the text of the JSON without the escapes
+    /// that only HTML needs.
+    #[must_use]
+    pub fn to_plain_bytes(&self) -> Bytes {
+        match self {
+            Self::Bytes(bytes) => bytes.clone(),
+            Self::Json(json) => json.plain_text(),
+        }
+    }
+
     /// What a store without types keeps: the bytes, or the text of the JSON.
     #[must_use]
     pub const fn as_bytes(&self) -> &Bytes {
@@ -88,6 +98,31 @@ impl Json {
         &self.0
     }
 
+    /// The text without the escapes of `<`, `>` and `&`, for stores whose contract is without them.
+    ///
+    /// Source: specification, state API 4.1, serialiser "F", and etcd.
+    #[must_use]
+    pub fn plain_text(&self) -> Bytes {
+        let text = &self.0;
+        if !text.contains(&b'\\') {
+            return text.clone();
+        }
+        let mut plain = Vec::with_capacity(text.len());
+        let mut rest = &text[..];
+        while let [first, tail @ ..] = rest {
+            let (taken, written) = match (first, tail) {
+                (b'\\', [b'u', b'0', b'0', b'3', b'c', ..]) => (6, &b"<"[..]),
+                (b'\\', [b'u', b'0', b'0', b'3', b'e', ..]) => (6, &b">"[..]),
+                (b'\\', [b'u', b'0', b'0', b'2', b'6', ..]) => (6, &b"&"[..]),
+                (b'\\', [_, ..]) => (2, &rest[..2]),
+                _ => (1, &rest[..1]),
+            };
+            plain.extend_from_slice(written);
+            rest = &rest[taken..];
+        }
+        plain.into()
+    }
+
     /// The decoded value.
     #[must_use]
     pub fn decode(&self) -> serde_json::Value {
@@ -123,5 +158,17 @@ mod tests {
             "unexpected end of JSON input"
         );
         assert_eq!(Json::null(), Json::new(serde_json::Value::Null));
+    }
+
+    #[test]
+    fn escapes_that_only_html_needs_can_be_left_out() {
+        for (value, text) in [
+            (json!("<a> & \"b\""), r#""<a> & \"b\"""#),
+            (json!("\\u003c \n"), r#""\\u003c \n""#),
+            (json!({ "<": ["\u{2028}", "ü"] }), r#"{"<":["\u2028","ü"]}"#),
+            (json!(1.5), "1.5"),
+        ] {
+            assert_eq!(Json::new(value).plain_text(), text);
+        }
     }
 }
