@@ -12,7 +12,9 @@ use outrigger_config::configuration::Configuration;
 use outrigger_resilience::{ComponentKind, Policies};
 use outrigger_telemetry::metrics::{Block, Metrics};
 
+use crate::app::AppChannel;
 use crate::components::{Calls, Stores};
+use crate::configuration::{AppDelivery, Configurations};
 use crate::crypto::Crypto;
 use crate::lock::Locks;
 use crate::secrets::Secrets;
@@ -21,6 +23,8 @@ use crate::state::State;
 /// The operation layers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct BuildingBlocks {
+    /// Values that apps are configured by.
+    pub(crate) configurations: Configurations,
     /// Documents under keys of providers.
     pub(crate) crypto: Crypto,
     /// Locks by resource.
@@ -34,16 +38,22 @@ pub(crate) struct BuildingBlocks {
 // === impl BuildingBlocks ===
 
 impl BuildingBlocks {
-    /// The layers over these stores, which may be filled later.
+    /// The layers over these stores, which may be filled later. News for the app go out from the current runtime.
     pub(crate) fn new(
         app_id: &Arc<str>,
         stores: &Stores,
         configuration: &Configuration,
+        app: Option<&AppChannel>,
         policies: &Policies,
         metrics: &Metrics,
     ) -> Self {
         let calls = |kind, block| Calls::new(kind, block, policies.clone(), metrics.clone());
         Self {
+            configurations: Configurations::new(
+                stores.configuration.clone(),
+                calls(ComponentKind::Configuration, Some(Block::Configuration)),
+                app.map(|app| AppDelivery::new(app.for_worker(), policies.clone())),
+            ),
             crypto: Crypto::new(
                 stores.crypto.clone(),
                 calls(ComponentKind::Crypto, Some(Block::Crypto)),
@@ -71,6 +81,7 @@ impl Default for BuildingBlocks {
             &"caller".into(),
             &Stores::default(),
             &Configuration::default(),
+            None,
             &Policies::default(),
             &Metrics::disabled(),
         )

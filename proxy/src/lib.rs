@@ -14,7 +14,7 @@
 //! | [`app`] | the channel to the own app, and its health |
 //! | [`state`] | keys, values and policies of the state API |
 //! | [`components`] | what resources have made of the catalogue |
-//! | [`blocks`], [`crypto`], [`lock`], [`secrets`] | operations on components, for both surfaces |
+//! | [`blocks`], [`configuration`], [`crypto`], [`lock`], [`secrets`] | operations on components, for both surfaces |
 //! | [`sidecar`] | one run from start to the end of the drain |
 
 mod access;
@@ -25,6 +25,7 @@ mod attempt;
 pub mod bench_support;
 mod blocks;
 mod components;
+mod configuration;
 mod crypto;
 mod grpc_api;
 mod h2c;

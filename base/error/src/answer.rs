@@ -16,8 +16,8 @@ use crate::{Error, Info};
 /// The JSON body; member order is that of the wire.
 #[derive(Serialize)]
 struct Body<'a> {
-    #[serde(rename = "errorCode")]
-    code: &'a str,
+    #[serde(rename = "errorCode", skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
     message: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<Detail>,
@@ -65,7 +65,8 @@ impl Error {
             return Bytes::from(message + "\n");
         }
         let body = Body {
-            code: self.face().code,
+            // The answer to the end of a subscription has a form of its own.
+            code: (!matches!(self, Self::ConfigurationUnsubscribe { .. })).then_some(self.face().code),
             message: &message,
             details: self.details(Wire::Http),
         };

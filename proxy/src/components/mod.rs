@@ -25,6 +25,8 @@ mod state_stores;
 mod stores;
 mod table;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

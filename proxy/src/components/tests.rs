@@ -94,6 +94,7 @@ struct World {
 
 impl World {
     fn new(configuration: &Configuration) -> Self {
+        super::testing::make_all_lines();
         let mut catalogue = Catalogue::new();
         let registry = &mut catalogue.http_middleware;
         registry.register("middleware.http.say", |init: Init| async move {

@@ -6,7 +6,7 @@
 use futures_util::stream;
 use outrigger_api::runtime as api;
 use outrigger_error::Error;
-use tonic::{Response, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::Backend;
 use super::dapr::{Answer, DaprApi};
@@ -136,16 +136,4 @@ pub(super) fn job_delete(app_id: String, namespace: String, cause: String) -> Er
         namespace,
         cause,
     }
-}
-
-/// The answer about a subscription to configuration that does not exist; it is no error on gRPC.
-pub(super) fn unknown_subscription(id: String) -> Response<api::UnsubscribeConfigurationResponse> {
-    let error = Error::ConfigurationUnsubscribe {
-        id,
-        cause: "subscription does not exist".to_owned(),
-    };
-    Response::new(api::UnsubscribeConfigurationResponse {
-        ok: false,
-        message: error.to_string(),
-    })
 }

@@ -8,8 +8,9 @@ use outrigger_link::Metadata;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::absent::{Never, job_delete, job_get, job_list, unknown_subscription};
+use super::absent::{Never, job_delete, job_get, job_list};
 use super::call::Facts;
+use super::configuration::Updates;
 use super::crypto::Pieces;
 use super::invoke::{Outcome, invoke};
 use super::{Backend, Shutdown, metadata};
@@ -206,48 +207,48 @@ impl<B: Backend> api::dapr_server::Dapr for DaprApi<B> {
 
     async fn get_configuration_alpha1(
         &self,
-        _: Request<api::GetConfigurationRequest>,
+        request: Request<api::GetConfigurationRequest>,
     ) -> Answer<api::GetConfigurationResponse> {
-        self.fail(&Error::ConfigurationStoresNotConfigured)
+        self.configuration(request.into_inner()).await
     }
 
     async fn get_configuration(
         &self,
-        _: Request<api::GetConfigurationRequest>,
+        request: Request<api::GetConfigurationRequest>,
     ) -> Answer<api::GetConfigurationResponse> {
-        self.fail(&Error::ConfigurationStoresNotConfigured)
+        self.configuration(request.into_inner()).await
     }
 
-    type SubscribeConfigurationAlpha1Stream = Never<api::SubscribeConfigurationResponse>;
+    type SubscribeConfigurationAlpha1Stream = Updates;
 
     async fn subscribe_configuration_alpha1(
         &self,
-        _: Request<api::SubscribeConfigurationRequest>,
+        request: Request<api::SubscribeConfigurationRequest>,
     ) -> Answer<Self::SubscribeConfigurationAlpha1Stream> {
-        self.fail(&Error::ConfigurationStoresNotConfigured)
+        self.configuration_updates(request.into_inner()).await
     }
 
-    type SubscribeConfigurationStream = Never<api::SubscribeConfigurationResponse>;
+    type SubscribeConfigurationStream = Updates;
 
     async fn subscribe_configuration(
         &self,
-        _: Request<api::SubscribeConfigurationRequest>,
+        request: Request<api::SubscribeConfigurationRequest>,
     ) -> Answer<Self::SubscribeConfigurationStream> {
-        self.fail(&Error::ConfigurationStoresNotConfigured)
+        self.configuration_updates(request.into_inner()).await
     }
 
     async fn unsubscribe_configuration_alpha1(
         &self,
         request: Request<api::UnsubscribeConfigurationRequest>,
     ) -> Answer<api::UnsubscribeConfigurationResponse> {
-        Ok(unknown_subscription(request.into_inner().id))
+        self.end_configuration_updates(request.into_inner()).await
     }
 
     async fn unsubscribe_configuration(
         &self,
         request: Request<api::UnsubscribeConfigurationRequest>,
     ) -> Answer<api::UnsubscribeConfigurationResponse> {
-        Ok(unknown_subscription(request.into_inner().id))
+        self.end_configuration_updates(request.into_inner()).await
     }
 
     async fn try_lock_alpha1(&self, request: Request<api::TryLockRequest>) -> Answer<api::TryLockResponse> {

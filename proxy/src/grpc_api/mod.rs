@@ -12,6 +12,7 @@
 mod absent;
 mod answer;
 mod call;
+mod configuration;
 mod crypto;
 mod dapr;
 mod frames;

@@ -13,6 +13,12 @@ pub(crate) fn first<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, st
     pairs(query).find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
+/// All values of a parameter, in order.
+pub(crate) fn all(query: Option<&str>, name: &str) -> Vec<String> {
+    let values = pairs(query).filter(|(key, _)| key == name);
+    values.map(|(_, value)| value.into_owned()).collect()
+}
+
 /// Every parameter whose key starts with `metadata.`, without that prefix; the first value of a key counts.
 pub(crate) fn metadata(query: Option<&str>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
@@ -48,6 +54,8 @@ mod tests {
         assert_eq!(first(query, "c").as_deref(), Some(""));
         assert_eq!(first(query, "d"), None);
         assert_eq!(first(None, "a"), None);
+        assert_eq!(all(query, "a"), ["1", "2"]);
+        assert_eq!(all(None, "a"), [""; 0]);
         let pairs: Vec<_> = metadata(query).into_iter().collect();
         let expected = [("k", "v"), ("ttl s", "5")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(pairs, expected);

@@ -1,58 +1,11 @@
-use std::sync::Mutex;
-
 use outrigger_api::runtime as api;
 use outrigger_resilience::{ComponentKind, Policies};
-use outrigger_svc::{BoxError, BoxFuture};
 use outrigger_telemetry::metrics::Metrics;
 
 use super::*;
 use crate::blocks::BuildingBlocks;
+use crate::components::testing::OneLock;
 use crate::http_api::testing::Api;
-
-/// A store of one lock, which notes what it is asked for.
-#[derive(Debug, Default)]
-struct OneLock {
-    owner: Mutex<Option<String>>,
-    asked: Mutex<Vec<String>>,
-}
-
-impl LockStore for OneLock {
-    fn try_lock<'a>(
-        &'a self,
-        resource: &'a str,
-        owner: &'a str,
-        expiry: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        Box::pin(async move {
-            let asked = format!("{resource} {owner} {}", expiry.as_secs());
-            self.asked.lock().unwrap().push(asked);
-            if resource.ends_with("broken") {
-                return Err("connection reset".into());
-            }
-            let mut held = self.owner.lock().unwrap();
-            let is_free = held.is_none();
-            held.get_or_insert_with(|| owner.to_owned());
-            Ok(is_free)
-        })
-    }
-
-    fn unlock<'a>(&'a self, resource: &'a str, owner: &'a str) -> BoxFuture<'a, Result<Unlocked, BoxError>> {
-        Box::pin(async move {
-            if resource.ends_with("broken") {
-                return Err("connection reset".into());
-            }
-            let mut held = self.owner.lock().unwrap();
-            Ok(match held.as_deref() {
-                None => Unlocked::DoesNotExist,
-                Some(holder) if holder != owner => Unlocked::BelongsToOthers,
-                Some(_) => {
-                    *held = None;
-                    Unlocked::Success
-                }
-            })
-        })
-    }
-}
 
 fn api(stores: &[(&str, &Arc<OneLock>)]) -> Api {
     let table = Table::default();

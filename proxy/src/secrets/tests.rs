@@ -1,50 +1,13 @@
 use outrigger_config::resources::{Resiliency, Resource};
 use outrigger_kit::yaml;
 use outrigger_resilience::{ComponentKind, Policies};
-use outrigger_svc::{BoxError, BoxFuture};
 use outrigger_telemetry::log::{LogSettings, Logger};
 use outrigger_telemetry::metrics::{Block, Metrics, MetricsSettings};
 
 use super::*;
 use crate::blocks::BuildingBlocks;
+use crate::components::testing::Echo;
 use crate::http_api::testing::Api;
-
-/// A store that echoes what it is asked for, and fails as often as it is told to.
-#[derive(Debug, Default)]
-struct Echo;
-
-impl SecretStore for Echo {
-    fn get<'a>(
-        &'a self,
-        name: &'a str,
-        metadata: &'a Metadata,
-    ) -> BoxFuture<'a, Result<Option<Secret>, BoxError>> {
-        Box::pin(async move {
-            match name {
-                "nothing" => Ok(None),
-                "empty" => Ok(Some(Secret::default())),
-                "broken" => Err("the store is <down>".into()),
-                name => {
-                    let version = metadata.get("version_id").map_or("-", String::as_str);
-                    Ok(Some(Secret::from_iter([(name, "<v>"), ("version", version)])))
-                }
-            }
-        })
-    }
-
-    fn bulk<'a>(
-        &'a self,
-        metadata: &'a Metadata,
-    ) -> BoxFuture<'a, Result<BTreeMap<String, Secret>, BoxError>> {
-        Box::pin(async move {
-            if metadata.contains_key("fail") {
-                return Err("no list".into());
-            }
-            let names = ["a", "b", "c"].map(|name| (name.to_owned(), Secret::single(name, "v")));
-            Ok(BTreeMap::from(names))
-        })
-    }
-}
 
 fn scope(allowed: &[&str], denied: &[&str], deny_by_default: bool) -> SecretScope {
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();

@@ -271,6 +271,7 @@ fn runtime(
         settings.app_id.as_arc(),
         &stores,
         configuration,
+        app.as_ref(),
         &invoker.policies,
         &observers.metrics,
     );

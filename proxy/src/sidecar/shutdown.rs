@@ -88,6 +88,8 @@ async fn block(settings: &Settings, servers: &Servers) {
 async fn stop_grpc(servers: &Servers) {
     servers.targets.grpc.unready();
     servers.targets.internal.unready();
+    // Streams of news have no end of their own.
+    servers.runtime.building_blocks.configurations.close_streams();
     tokio::join!(servers.grpc.run(None), servers.internal.run(None));
 }
 

@@ -1,5 +1,6 @@
 //! The whole stack of the public server, called without a network.
 
+mod blocks;
 mod invoke;
 mod operations;
 mod passthrough;
@@ -57,13 +58,17 @@ impl Fake {
     }
 
     fn with_app(app: Option<GrpcApp>) -> Self {
+        Self::with(app, BuildingBlocks::default())
+    }
+
+    fn with(app: Option<GrpcApp>, building_blocks: BuildingBlocks) -> Self {
         let metadata = SidecarMetadata {
             id: "app".to_owned(),
             ..SidecarMetadata::default()
         };
         Self(Arc::new(FakeState {
             metadata: MetadataStore::new(metadata),
-            building_blocks: BuildingBlocks::default(),
+            building_blocks,
             metrics: Metrics::disabled(),
             app,
             replies: Mutex::default(),

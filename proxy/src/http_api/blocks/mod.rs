@@ -5,6 +5,7 @@
 
 mod absent;
 mod body;
+mod configuration;
 mod crypto;
 mod lock;
 mod secrets;
@@ -66,8 +67,13 @@ impl Blocks {
                 metadata: query::metadata(request.uri().query()),
             },
             O::InvokeBinding => return self.binding(first, request).await,
-            O::GetConfiguration | O::SubscribeConfiguration | O::UnsubscribeConfiguration => {
-                Error::ConfigurationStoresNotConfigured
+            O::GetConfiguration => return self.configuration(&first, request.uri().query()).await,
+            O::SubscribeConfiguration => {
+                return self.subscribe_configuration(&first, request.uri().query()).await;
+            }
+            O::UnsubscribeConfiguration => {
+                let id = values.next().unwrap_or_default();
+                return self.unsubscribe_configuration(&first, &id).await;
             }
             O::TryLock => return self.try_lock(first, request).await,
             O::Unlock => return self.unlock(first, request).await,
