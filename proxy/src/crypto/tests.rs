@@ -69,7 +69,7 @@ fn crypto(is_loaded: bool) -> Crypto {
     }
     let calls = Calls::new(
         ComponentKind::Crypto,
-        Block::Crypto,
+        Some(Block::Crypto),
         Policies::default(),
         Metrics::disabled(),
     );
