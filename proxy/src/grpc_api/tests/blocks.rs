@@ -34,6 +34,7 @@ fn fake(values: &Arc<Values>) -> Fake {
         ..Configuration::default()
     };
     let blocks = BuildingBlocks::new(
+        &"app".into(),
         &stores,
         &configuration,
         None,
