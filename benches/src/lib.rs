@@ -1,7 +1,7 @@
 //! Every stage that a call passes through, as an operation that can be measured.
 //!
 //! ```text
-//! stages: routing │ access │ headers │ codec │ trace │ resolver │ metrics │ resilience │ link
+//! stages: routing │ access │ headers │ codec │ trace │ resolver │ metrics │ resilience │ link │ state
 //!            └──────── each calls Meter::measure for its operations ────────┐
 //!                                                                           ▼
 //!                                  benches/hot_path (time)      benches/alloc_count (allocations)
@@ -21,6 +21,7 @@ mod resilience;
 mod resolver;
 mod routing;
 pub mod samples;
+mod state;
 mod trace;
 
 /// Measures operations, in whatever respect.
@@ -42,4 +43,5 @@ pub fn measure_all(meter: &mut impl Meter) {
     resilience::measure(meter);
     codec::measure(meter);
     link::measure(meter);
+    state::measure(meter);
 }

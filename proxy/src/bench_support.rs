@@ -2,16 +2,26 @@
 //! program may rest on it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, Method};
-use outrigger_config::configuration;
+use outrigger_component::Feature;
+use outrigger_component::state::{DeleteRequest, GetRequest, Item, SetRequest, StateError, StateStore};
+use outrigger_config::configuration::{self, Configuration};
 use outrigger_config::daprd::AppProtocol;
 use outrigger_link::Verb;
+use outrigger_resilience::Policies;
+use outrigger_svc::{Body, BoxFuture};
 use outrigger_telemetry::metrics::Metrics;
 
 use crate::access::{AccessControl, Protocol, Subject, naive};
-use crate::http_api::{ApiRules, Port, Router};
+use crate::blocks::BuildingBlocks;
+use crate::components::Stores;
+use crate::http_api::{ApiRules, Blocks, Operation, Port, Router};
 use crate::invoke::Target;
+use crate::state::{KeyPrefix, Store};
 
 /// The routes of the HTTP API, all allowed.
 #[derive(Debug)]
@@ -24,6 +34,90 @@ pub struct Access {
     section: configuration::AccessControl,
     is_http: bool,
     metrics: Metrics,
+}
+
+/// The state block behind the HTTP API, with the store `store`, which has one value and takes any.
+#[derive(Debug)]
+pub struct StateBlock(Blocks);
+
+/// A store that costs nothing.
+#[derive(Debug)]
+struct Instant(Bytes);
+
+// === impl StateBlock ===
+
+impl StateBlock {
+    /// A block whose store has this value under every key.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn new(value: Bytes, metrics: &Metrics) -> Self {
+        let stores = Stores::default();
+        let store = Store {
+            name: "store".to_owned(),
+            component: Arc::new(Instant(value)),
+            prefix: KeyPrefix::new(None, "store", "caller", "").expect("there is no prefix"),
+            keys: None,
+        };
+        stores.state.insert("store", &Arc::new(store));
+        let (app_id, configuration) = ("caller".into(), Configuration::default());
+        let policies = Policies::default();
+        Self(Blocks {
+            building_blocks: BuildingBlocks::new(&app_id, &stores, &configuration, &policies, metrics),
+            app_id,
+            namespace: "default".into(),
+        })
+    }
+
+    /// Status and number of bytes of the answer to the read of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> (u16, u64) {
+        self.answer(
+            Operation::GetState,
+            vec!["store".to_owned(), key.to_owned()],
+            Bytes::new(),
+        )
+    }
+
+    /// Status and number of bytes of the answer to a save.
+    #[must_use]
+    pub fn save(&self, body: Bytes) -> (u16, u64) {
+        self.answer(Operation::SaveState, vec!["store".to_owned()], body)
+    }
+
+    fn answer(&self, operation: Operation, values: Vec<String>, body: Bytes) -> (u16, u64) {
+        let request = http::Request::new(Body::from(body));
+        let answer = self.0.answer(operation, values, request).now_or_never();
+        let response = answer.expect("nothing waits").expect("nothing fails");
+        let size = http_body::Body::size_hint(response.body()).lower();
+        (response.status().as_u16(), size)
+    }
+}
+
+// === impl Instant ===
+
+impl StateStore for Instant {
+    fn features(&self) -> &[Feature] {
+        &[]
+    }
+
+    fn get<'a>(&'a self, _: &'a GetRequest) -> BoxFuture<'a, Result<Option<Item>, StateError>> {
+        let item = Item {
+            data: Some(self.0.clone()),
+            etag: Some("1".to_owned()),
+            ..Item::default()
+        };
+        Box::pin(std::future::ready(Ok(Some(item))))
+    }
+
+    fn set<'a>(&'a self, _: &'a SetRequest) -> BoxFuture<'a, Result<(), StateError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn delete<'a>(&'a self, _: &'a DeleteRequest) -> BoxFuture<'a, Result<(), StateError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 // === impl Access ===

@@ -60,7 +60,7 @@ impl<B: Backend> api::dapr_server::Dapr for DaprApi<B> {
     }
 
     async fn get_state(&self, request: Request<api::GetStateRequest>) -> Answer<api::GetStateResponse> {
-        self.state_get(request.into_inner()).await
+        self.state_get(request).await
     }
 
     async fn get_bulk_state(
@@ -71,7 +71,7 @@ impl<B: Backend> api::dapr_server::Dapr for DaprApi<B> {
     }
 
     async fn save_state(&self, request: Request<api::SaveStateRequest>) -> Answer<()> {
-        self.state_save(request.into_inner()).await
+        self.state_save(request).await
     }
 
     async fn query_state_alpha1(
@@ -82,7 +82,7 @@ impl<B: Backend> api::dapr_server::Dapr for DaprApi<B> {
     }
 
     async fn delete_state(&self, request: Request<api::DeleteStateRequest>) -> Answer<()> {
-        self.state_delete(request.into_inner()).await
+        self.state_delete(request).await
     }
 
     async fn delete_bulk_state(&self, request: Request<api::DeleteBulkStateRequest>) -> Answer<()> {

@@ -9,9 +9,10 @@ use outrigger_component::state::{
     Concurrency, Consistency, DeleteRequest, GetRequest, Item, Json, Options, QueryItem, SetRequest, Value,
 };
 use outrigger_error::Error;
-use tonic::Response;
+use tonic::{Request, Response};
 
 use super::Backend;
+use super::call::Facts;
 use super::dapr::{Answer, DaprApi};
 use crate::state::{Found, Open, Write, data, etag};
 
@@ -21,8 +22,16 @@ const CONTENT_TYPE: (&str, &str) = ("contentType", "application/json");
 // === impl DaprApi ===
 
 impl<B: Backend> DaprApi<B> {
-    pub(super) async fn state_get(&self, request: api::GetStateRequest) -> Answer<api::GetStateResponse> {
-        self.answer(self.get(request).await)
+    pub(super) async fn state_get(
+        &self,
+        request: Request<api::GetStateRequest>,
+    ) -> Answer<api::GetStateResponse> {
+        describe(
+            &request,
+            "/dapr.proto.runtime.v1.Dapr/GetState",
+            &request.get_ref().store_name,
+        );
+        self.answer(self.get(request.into_inner()).await)
     }
 
     pub(super) async fn state_bulk_get(
@@ -32,12 +41,22 @@ impl<B: Backend> DaprApi<B> {
         self.answer(self.bulk_get(request).await)
     }
 
-    pub(super) async fn state_save(&self, request: api::SaveStateRequest) -> Answer<()> {
-        self.answer(self.save(request).await)
+    pub(super) async fn state_save(&self, request: Request<api::SaveStateRequest>) -> Answer<()> {
+        describe(
+            &request,
+            "/dapr.proto.runtime.v1.Dapr/SaveState",
+            &request.get_ref().store_name,
+        );
+        self.answer(self.save(request.into_inner()).await)
     }
 
-    pub(super) async fn state_delete(&self, request: api::DeleteStateRequest) -> Answer<()> {
-        self.answer(self.delete(request).await)
+    pub(super) async fn state_delete(&self, request: Request<api::DeleteStateRequest>) -> Answer<()> {
+        describe(
+            &request,
+            "/dapr.proto.runtime.v1.Dapr/DeleteState",
+            &request.get_ref().store_name,
+        );
+        self.answer(self.delete(request.into_inner()).await)
     }
 
     pub(super) async fn state_bulk_delete(&self, request: api::DeleteBulkStateRequest) -> Answer<()> {
@@ -139,6 +158,17 @@ impl<B: Backend> DaprApi<B> {
             metadata: answer.metadata,
         })
     }
+}
+
+/// Tells the span of a call which store it is about (specification: observability 4).
+fn describe<M>(request: &Request<M>, method: &str, store: &str) {
+    Facts::of(request.extensions()).span.change(|span| {
+        span.set_attribute("db.system", "state");
+        span.set_attribute("db.connection_string", "state");
+        span.set_attribute("db.statement", method);
+        span.set_attribute("db.name", store);
+        span.set_attribute("rpc.service", "Dapr");
+    });
 }
 
 /// What is to be stored: the bytes, or the JSON that they are said to be. What is encrypted is the bytes.

@@ -47,6 +47,8 @@ pub(crate) use rescue::Rescue;
 pub(crate) use router::{Port, Router};
 pub(crate) use routes::{RouteParts, Routes, ShutdownHook, ShutdownKind};
 pub(crate) use rules::{ApiRule, ApiRules};
+#[cfg(feature = "bench")]
+pub(crate) use table::Operation;
 pub(crate) use token::RequireToken;
 pub(crate) use trace::Trace;
 

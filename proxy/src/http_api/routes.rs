@@ -16,7 +16,7 @@ use outrigger_svc::{BoxFuture, Request, Response, Service};
 use super::blocks::Blocks;
 use super::reply::{empty, json, no_content, read, text};
 use super::router::{Matched, Miss, Router};
-use super::table::Operation;
+use super::table::{Operation, Route};
 use super::{Call, query};
 use crate::health::Health;
 use crate::invoke::HttpInvoke;
@@ -103,7 +103,13 @@ impl Shared {
     async fn route(&self, call: Call) -> Result<Response, Error> {
         let found = self.parts.router.find(call.request.method(), call.route_path());
         let (operation, values) = match found {
-            Ok(matched) => (matched.route.operation, decoded(&matched)?),
+            Ok(matched) => {
+                let values = decoded(&matched)?;
+                if call.span.is_recording() {
+                    describe(&call, matched.route, values.first());
+                }
+                (matched.route.operation, values)
+            }
             Err(miss) => return self.miss(miss, call).await,
         };
         match operation {
@@ -183,6 +189,20 @@ impl std::fmt::Debug for ShutdownHook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ShutdownHook").finish_non_exhaustive()
     }
+}
+
+/// Tells the span of a call which store it is about (specification: observability 4).
+fn describe(call: &Call, route: &Route, store: Option<&String>) {
+    let (Some(store), "state" | "secrets" | "bindings") = (store, route.group) else {
+        return;
+    };
+    call.span.change(|span| {
+        span.set_attribute("db.system", route.group);
+        span.set_attribute("db.connection_string", route.group);
+        let (method, path) = (call.request.method(), call.request.uri().path());
+        span.set_attribute("db.statement", format!("{method} {path}"));
+        span.set_attribute("db.name", store.as_str());
+    });
 }
 
 /// The parameters of a route, form-decoded: `+` is a space.

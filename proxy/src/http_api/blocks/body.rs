@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use outrigger_error::Error;
+use outrigger_kit::json::{self, Reader};
 use outrigger_svc::Request;
 use serde_json::{Map, Value};
 
@@ -67,12 +68,8 @@ fn position(error: &serde_json::Error) -> impl Display {
 
 /// The first JSON value of a body, as Go's stream decoder takes it: what follows is ignored.
 pub(super) fn first_json_value(body: &[u8]) -> Result<Value, String> {
-    let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
-    match values.next() {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(error)) => Err(go_text(&error, body)),
-        None => Err("EOF".to_owned()),
-    }
+    let raw = json::first(body, Reader::skip).map_err(|error| error.to_string())?;
+    Ok(json::to_value(raw))
 }
 
 /// The members of an object, or what it is instead in the words of Go; `null` has none.
@@ -88,23 +85,4 @@ pub(super) fn members<'a>(value: &'a Value, go_type: &str) -> Result<Option<&'a 
     Err(format!(
         "json: cannot unmarshal {kind} into Go value of type {go_type}"
     ))
-}
-
-/// A syntax error in the words of Go's decoder.
-fn go_text(error: &serde_json::Error, body: &[u8]) -> String {
-    if error.is_eof() {
-        return "unexpected EOF".to_owned();
-    }
-    let line = body
-        .split(|byte| *byte == b'\n')
-        .nth(error.line().saturating_sub(1))
-        .unwrap_or_default();
-    let found = line
-        .get(error.column().saturating_sub(1))
-        .copied()
-        .unwrap_or_default();
-    format!(
-        "invalid character '{}' looking for beginning of value",
-        found.escape_ascii()
-    )
 }

@@ -91,7 +91,7 @@ async fn each_block_says_that_it_has_no_component() {
             "no",
             400,
             "ERR_MALFORMED_REQUEST",
-            "failed deserializing HTTP body: invalid character 'o' looking for beginning of value",
+            "failed deserializing HTTP body: invalid character 'o' in literal null (expecting 'u')",
             String::new(),
         ),
         (
