@@ -75,7 +75,7 @@ async fn get(store: &Open<'_>, key: String, head: &Parts) -> Result<Response, Er
 
 async fn save(store: &Open<'_>, head: &Parts, body: Body) -> Result<Response, Error> {
     let body = read(body).await.map_err(Error::Malformed)?;
-    let mut requests = decode::save(&body).map_err(malformed)?;
+    let mut requests = decode::save(&body).map_err(|error| malformed(&error))?;
     // What the values need of it they hold themselves.
     drop(body);
     let more = query::metadata(head.uri.query());
@@ -107,7 +107,7 @@ async fn delete(store: &Open<'_>, key: String, head: &Parts) -> Result<Response,
 
 async fn bulk_get(store: &Open<'_>, head: &Parts, body: Body) -> Result<Response, Error> {
     let body = read(body).await.map_err(Error::MalformedBody)?;
-    let mut request = decode::bulk_get(&body).map_err(malformed_body)?;
+    let mut request = decode::bulk_get(&body).map_err(|error| malformed_body(&error))?;
     drop(body);
     overlay(&mut request.metadata, &query::metadata(head.uri.query()));
     let found = store
@@ -119,7 +119,7 @@ async fn bulk_get(store: &Open<'_>, head: &Parts, body: Body) -> Result<Response
 async fn transact(store: &Open<'_>, head: &Parts, body: Body) -> Result<Response, Error> {
     store.check_transactions()?;
     let body = read(body).await.map_err(Error::MalformedBody)?;
-    let mut request = decode::transaction(&body).map_err(malformed_body)?;
+    let mut request = decode::transaction(&body).map_err(|error| malformed_body(&error))?;
     if request.operations.is_empty() {
         return Ok(no_content());
     }
@@ -127,7 +127,9 @@ async fn transact(store: &Open<'_>, head: &Parts, body: Body) -> Result<Response
     let mut writes = Vec::with_capacity(request.operations.len());
     for operation in &request.operations {
         let kind = Kind::of(&operation.kind)?;
-        let mut write = operation.write(kind, &body).map_err(malformed_body)?;
+        let mut write = operation
+            .write(kind, &body)
+            .map_err(|error| malformed_body(&error))?;
         match &mut write {
             Write::Upsert(request) => overlay(&mut request.metadata, &more),
             Write::Delete(request) => overlay(&mut request.metadata, &more),
@@ -189,10 +191,10 @@ fn tell(headers: &mut HeaderMap, metadata: Metadata) {
     }
 }
 
-fn malformed(error: ReadError) -> Error {
+fn malformed(error: &ReadError) -> Error {
     Error::Malformed(error.to_string())
 }
 
-fn malformed_body(error: ReadError) -> Error {
+fn malformed_body(error: &ReadError) -> Error {
     Error::MalformedBody(error.to_string())
 }
