@@ -34,12 +34,6 @@ ci:
 dist features="":
     cargo build --locked --profile dist -p outrigger --features "{{features}}"
 
-# Watches the binary that ships at work and writes the order of its functions, which the next build follows.
-layout:
-    make bench-tools
-    CARGO_PROFILE_DIST_STRIP=none cargo build --locked --profile dist -p outrigger
-    ./benches/pair/layout.py target/dist/outrigger
-
 # The micro-benches of the hot path.
 bench:
     cargo bench -p outrigger-benches
@@ -48,6 +42,11 @@ bench:
 bench-pair *ARGS: dist
     make bench-tools
     ./benches/pair/bench_pair.py {{ARGS}}
+
+# State in Redis and PostgreSQL through a sidecar, beside direct clients of the same servers, in one run.
+bench-state *ARGS: dist
+    make bench-tools
+    ./benches/state/bench_state.py {{ARGS}}
 
 # Fuzz one target, or each of them, for some seconds.
 fuzz target="all" seconds="60":

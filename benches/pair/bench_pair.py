@@ -72,19 +72,24 @@ class Sample:
 
 def drive_http(pair, shape, seconds, folder):
     """One run of wrk."""
-    script = folder / f"wrk-{shape.size}.lua"
     body = ""
     if shape.size:
         body = (f'wrk.method="POST" wrk.body=string.rep("x", {shape.size})\n'
                 'wrk.headers["Content-Type"]="application/octet-stream"\n')
-    script.write_text(body + """
+    return run_wrk(pair.url, body, shape.connections, seconds, folder)
+
+
+def run_wrk(url, prelude, connections, seconds, folder):
+    """One run of wrk, whose script begins with `prelude`."""
+    script = folder / "wrk.lua"
+    script.write_text(prelude + """
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format("RESULT %d %d %d %d %d\\n", summary.requests, summary.duration,
     latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
 end
 """)
-    command = ["wrk", "-t", "1", "-c", str(shape.connections), "-d", f"{seconds}s", "-s", str(script), pair.url]
+    command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "-s", str(script), url]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     match = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", output)
     requests, micros, p50, p99, errors = map(int, match.groups())
@@ -92,12 +97,17 @@ end
 
 
 def drive_grpc(pair, shape, seconds, folder):
+    """One run of h2load."""
+    message = grpc_message(folder, shape.size)
+    return run_h2load(pair.url, message, shape.connections, shape.streams, seconds, folder)
+
+
+def run_h2load(url, message, connections, streams, seconds, folder):
     """One run of h2load; its log has a line a call: start, status, microseconds."""
     log = folder / "h2load.log"
     log.unlink(missing_ok=True)
-    message = grpc_message(folder, shape.size)
-    command = ["h2load", "-t", "1", "-c", str(shape.connections), "-m", str(shape.streams), "-D", str(seconds),
-               "-d", str(message), "--log-file", str(log), *grpc_headers("-H"), pair.url]
+    command = ["h2load", "-t", "1", "-c", str(connections), "-m", str(streams), "-D", str(seconds),
+               "-d", str(message), "--log-file", str(log), *grpc_headers("-H"), url]
     subprocess.run(command, capture_output=True, text=True, check=True)
     calls = [line.split("\t") for line in log.read_text().splitlines()]
     times = sorted(int(micros) for _, status, micros in calls if status == "200")

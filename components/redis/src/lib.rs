@@ -32,3 +32,18 @@ pub fn register(catalogue: &mut Catalogue) {
         .register("configuration.redis", configuration::make);
     catalogue.lock.register("lock.redis", lock::make);
 }
+
+/// Reads an answer of a server as the commands of this crate do; how many of them can. For fuzzing.
+#[doc(hidden)]
+#[must_use]
+pub fn read_answer(bytes: &[u8]) -> usize {
+    let Ok(answer) = redis::parse_redis_value(bytes) else {
+        return 0;
+    };
+    let read = [
+        state::reads_as_value(answer.clone()),
+        link::reads_as_slots(&answer),
+        value::text(&answer).is_ok(),
+    ];
+    read.into_iter().filter(|read| *read).count()
+}

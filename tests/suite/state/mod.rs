@@ -6,6 +6,7 @@ mod http;
 mod keys;
 mod memory;
 mod policies;
+mod redis;
 mod reload;
 mod transactions;
 

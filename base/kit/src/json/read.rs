@@ -387,10 +387,7 @@ impl<'a> Reader<'a> {
 
     fn some_digits(&mut self, place: &'static str) -> Result<(), ReadError> {
         match self.peek()? {
-            b'0'..=b'9' => {
-                self.digits();
-                Ok(())
-            }
+            b'0'..=b'9' => Ok(self.digits()),
             byte => Err(misplaced(byte, place)),
         }
     }

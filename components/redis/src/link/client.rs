@@ -231,7 +231,12 @@ impl Client {
                 Err(error) => Next::after(error, again),
             };
             retry += 1;
-            if next == Next::Done || retry > self.retries.limit || self.closed.is_cancelled() {
+            // Another node may have taken over in a cluster; a single server is either there or not.
+            let is_hopeless = match (&self.topology, &answer) {
+                (Topology::One(server), Err(error)) => !error.is_of_connection() && server.is_long_gone(),
+                _ => false,
+            };
+            if next == Next::Done || is_hopeless || retry > self.retries.limit || self.closed.is_cancelled() {
                 return answer;
             }
             server = match (next, &self.topology) {

@@ -177,7 +177,7 @@ impl Map {
 
 /// First and last slot of a row, and the address of its master. A node that does not know its own host leaves
 /// it out; then it is the one that was asked.
-fn range(row: &Value, asked: &str) -> Result<(u16, u16, Arc<str>), Error> {
+pub(super) fn range(row: &Value, asked: &str) -> Result<(u16, u16, Arc<str>), Error> {
     let unexpected = || Error::Unexpected("slots".into());
     let Value::Array(row) = row else {
         return Err(unexpected());

@@ -23,3 +23,8 @@ pub(crate) use self::client::{Again, Client};
 pub(crate) use self::cluster::slot;
 pub(crate) use self::connection::Question;
 pub(crate) use self::server::{Pace, Server};
+
+/// Whether an answer says which node owns some slots.
+pub(crate) fn reads_as_slots(answer: &redis::Value) -> bool {
+    cluster::range(answer, "").is_ok()
+}

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -29,6 +29,8 @@ pub(crate) struct Server {
     /// Those for commands that are answered at once, then as many for those that wait.
     lanes: Box<[Lane]>,
     probing: AtomicBool,
+    /// Since when it cannot be reached.
+    failing: Mutex<Option<Instant>>,
     /// Whether anybody needs it; only then its troubles are the component's.
     needed: AtomicBool,
     own: Weak<Self>,
@@ -81,6 +83,9 @@ pub(crate) const MAX_LANES: usize = 64;
 /// Most commands under way on one lane; beyond them callers are told so at once.
 const MAX_UNDER_WAY: usize = 4096;
 
+/// How long a server is gone before calls are no longer tried again: as long as they would be with usual settings.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Pauses between the attempts to reach a server that nobody asks.
 const PROBE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
 
@@ -98,6 +103,7 @@ impl Server {
             common: Arc::clone(common),
             lanes,
             probing: AtomicBool::new(false),
+            failing: Mutex::new(None),
             needed: AtomicBool::new(true),
             own: Weak::clone(own),
         })
@@ -122,6 +128,11 @@ impl Server {
         let address = self.resolve().await?;
         let stream = self.common.dialer.dial(&address).await?;
         listen(stream, &address, &self.common.greeting.login).await
+    }
+
+    /// Whether it is gone for so long that those who ask need not be patient.
+    pub(crate) fn is_long_gone(&self) -> bool {
+        self.failing().is_some_and(|since| since.elapsed() > PATIENCE)
     }
 
     /// Gives all connections up; new ones go where the server is then.
@@ -202,9 +213,16 @@ impl Server {
         };
         let name = self.name();
         match &opened {
-            Ok(_) => self.common.health.well(name),
-            Err(error) if self.is_needed() => self.common.health.failed(name, error),
-            Err(_) => {}
+            Ok(_) => {
+                *self.failing() = None;
+                self.common.health.well(name);
+            }
+            Err(error) => {
+                self.failing().get_or_insert_with(Instant::now);
+                if self.is_needed() {
+                    self.common.health.failed(name, error);
+                }
+            }
         }
         opened
     }
@@ -250,6 +268,10 @@ impl Server {
                 pause = (pause * 2).min(longest);
             }
         }));
+    }
+
+    fn failing(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_needed(&self) -> bool {
@@ -318,7 +340,7 @@ impl Lane {
         (*begun >= time).then(|| error.clone())
     }
 
-    fn failed(&self) -> std::sync::MutexGuard<'_, Option<(Instant, Error)>> {
+    fn failed(&self) -> MutexGuard<'_, Option<(Instant, Error)>> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

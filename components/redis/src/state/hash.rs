@@ -57,7 +57,7 @@ pub(super) fn command(name: &str, key: &str) -> Cmd {
 }
 
 /// The fields of a hash as a value; a hash without fields is none.
-fn item(answer: Value) -> Result<Option<Item>, Error> {
+pub(super) fn item(answer: Value) -> Result<Option<Item>, Error> {
     let (mut data, mut version) = (None, None);
     let pairs = match answer {
         Value::Map(pairs) => pairs,

@@ -15,6 +15,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use outrigger_component::state::{
     BulkError, BulkItem, DeleteRequest, GetRequest, Item, ItemError, KeysLike, KeysPage, Listing, Metadata,
     Queries, Query, QueryAnswer, SetRequest, StateError, StateStore, Transaction, Transactions,
@@ -102,11 +103,10 @@ impl RedisStore {
 
     async fn set_one(&self, request: &SetRequest) -> Result<(), StateError> {
         let write = Write::of_set(request, self.layout(&request.metadata), self.ttl)?;
-        let done = match self.waits(request) {
+        match self.waits(request) {
             true => self.write_and_wait(&write).await,
-            false => self.write(&write).await,
-        };
-        done.map_err(|error| write.failure(&error))
+            false => self.write(&write).await.map_err(|error| write.failure(&error)),
+        }
     }
 
     async fn delete_one(&self, request: &DeleteRequest) -> Result<(), StateError> {
@@ -131,7 +131,8 @@ impl RedisStore {
         }
     }
 
-    async fn write_and_wait(&self, write: &Write<'_>) -> Result<(), Error> {
+    /// Writes, and waits on the same connection for the replicas, for a server waits for what came on it.
+    async fn write_and_wait(&self, write: &Write<'_>) -> Result<(), StateError> {
         let mut by = By::Hash;
         loop {
             let mut pipeline = Pipeline::with_capacity(2);
@@ -140,22 +141,19 @@ impl RedisStore {
             let answers = self
                 .client
                 .together(write.key, Pace::Waiting, &pipeline, write.again());
-            let mut answers = answers.await?.into_iter().map(value::answer);
+            let answers = answers.await.map_err(|error| write.failure(&error))?;
+            let mut answers = answers.into_iter().map(value::answer);
             match answers.next().unwrap_or(Err(Error::Nil)) {
                 Err(error) if error.code() == Some("NOSCRIPT") && by == By::Hash => by = By::Text,
-                written => {
-                    written?;
-                    return answers
-                        .next()
-                        .unwrap_or(Err(Error::Nil))
-                        .map(drop)
-                        .map_err(|error| {
-                            let replicas = self.replicas;
-                            let line = format!(
-                                "redis waiting for {replicas} replicas to acknowledge write, err: {error}"
-                            );
-                            Error::Server(line.into())
-                        });
+                Err(error) => return Err(write.failure(&error)),
+                Ok(_) => {
+                    let replicas = self.replicas;
+                    let waited = answers.next().unwrap_or(Err(Error::Nil)).map(drop);
+                    return waited.map_err(|error| {
+                        StateError::other(format!(
+                            "redis waiting for {replicas} replicas to acknowledge write, err: {error}"
+                        ))
+                    });
                 }
             }
         }
@@ -199,26 +197,29 @@ impl RedisStore {
     }
 
     async fn set_all(&self, requests: &[SetRequest]) -> Result<(), BulkError> {
-        let writes = requests.iter().map(|request| {
+        let failed = |request: &SetRequest, error| ItemError {
+            key: Some(request.key.clone()),
+            error,
+        };
+        let (strong, others): (Vec<_>, Vec<_>) = requests.iter().partition(|request| self.waits(request));
+        let writes = others.into_iter().map(|request| {
             let write = Write::of_set(request, self.layout(&request.metadata), self.ttl);
-            write.map_err(|error| ItemError {
-                key: Some(request.key.clone()),
-                error,
-            })
+            write.map_err(|error| failed(request, error))
         });
-        self.write_all(writes.collect()).await?;
-        // One wait is enough for all that was written on the way before; each owner of keys has its own.
-        for request in requests.iter().filter(|request| self.waits(request)) {
-            let mut pipeline = Pipeline::with_capacity(1);
-            pipeline.cmd("WAIT").arg(self.replicas).arg(WAIT_MILLIS);
-            let waited =
-                self.client
-                    .together(&request.key, Pace::Waiting, &pipeline, crate::link::Again::Yes);
-            waited
-                .await
-                .map_err(|error| BulkError::Whole(StateError::other(error)))?;
+        let mut errors = match self.write_all(writes.collect()).await {
+            Err(BulkError::Items(errors)) => errors,
+            done => {
+                done?;
+                Vec::new()
+            }
+        };
+        let waited = join_all(strong.iter().map(|request| self.set_one(request))).await;
+        let waited = strong.into_iter().zip(waited);
+        errors.extend(waited.filter_map(|(request, done)| done.err().map(|error| failed(request, error))));
+        match errors.is_empty() {
+            true => Ok(()),
+            false => Err(BulkError::Items(errors)),
         }
-        Ok(())
     }
 }
 
@@ -340,4 +341,11 @@ fn warn_of_transactions() {
              store."
         );
     });
+}
+
+/// Whether an answer is a value in one of its layouts, or values that a query has found.
+pub(crate) fn reads_as_value(answer: redis::Value) -> bool {
+    let hash = hash::item(answer.clone()).is_ok();
+    let document = search::document(answer.clone()).is_ok();
+    hash || document || search::found(answer).is_ok()
 }

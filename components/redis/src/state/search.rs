@@ -72,7 +72,7 @@ impl RedisStore {
 }
 
 /// The documents of an answer in either protocol.
-fn found(answer: Value) -> Result<Vec<QueryItem>, Error> {
+pub(super) fn found(answer: Value) -> Result<Vec<QueryItem>, Error> {
     match answer {
         Value::Map(members) => {
             let results = members.into_iter().find(|(name, _)| is(name, "results"));

@@ -8,7 +8,7 @@ use outrigger_component::Condition;
 use outrigger_component::conformance::state::{QueryTraits, Refusal, Traits};
 use outrigger_component::conformance::{self, init};
 use outrigger_component::state::{Concurrency, Consistency, Operation};
-use outrigger_test_kit::servers::{MASTER_NAME, Redis, RedisCluster, RedisSentinel};
+use outrigger_test_kit::servers::{MASTER_NAME, Redis, RedisCluster, RedisDocuments, RedisSentinel};
 use outrigger_test_kit::{Authority, until};
 
 use super::*;
@@ -565,5 +565,118 @@ async fn a_server_that_stands_still_is_not_waited_for_longer_than_the_timeout() 
         .signal(outrigger_test_kit::Signal::Continue)
         .await?;
     until("an answer", async || store.get(&GetRequest::new("k")).await.ok()).await?;
+    Ok(())
+}
+
+const JSON: &[(&str, &str)] = &[("contentType", "application/json")];
+
+/// The store on a fake of the modules; the scripts run in a real server.
+#[tokio::test]
+async fn documents_are_kept_and_found_on_a_fake() -> anyhow::Result<()> {
+    let Some(fake) = RedisDocuments::start().await? else {
+        return Ok(());
+    };
+    let text = |key: &str| format!(r#"{{"key":"person.{key}","type":"TEXT"}}"#);
+    let fields = [
+        text("run"),
+        text("name"),
+        text("city"),
+        r#"{"key":"person.age","type":"NUMERIC"}"#.to_owned(),
+    ];
+    let indexes = format!(r#"[{{"name":"people","indexes":[{}]}}]"#, fields.join(","));
+    let host = fake.address();
+    let settings = [("redisHost", host.as_str()), ("queryIndexes", indexes.as_str())];
+    // The second one finds the index of the first and makes it anew.
+    store(&settings).await.unwrap();
+    let store = store(&settings).await.unwrap();
+    let rules = traits("state.redis, documents");
+    let queries = QueryTraits {
+        item_metadata: JSON,
+        metadata: &[("queryIndexName", "people")],
+        ..rules.queries.clone()
+    };
+    let features = &["ETAG", "TRANSACTIONAL", "TTL", "QUERY_API", "KEYS_LIKE"];
+    let rules = Traits {
+        features,
+        queries,
+        ..rules
+    };
+    conformance::state::run(Arc::clone(&store), rules).await;
+
+    let metadata: Metadata = JSON
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let of = |value: serde_json::Value| SetRequest {
+        metadata: metadata.clone(),
+        ..SetRequest::new("doc", value)
+    };
+    let read = || async {
+        let request = GetRequest {
+            metadata: metadata.clone(),
+            ..GetRequest::new("doc")
+        };
+        let item = store.get(&request).await.unwrap()?;
+        Some((String::from_utf8(item.data?.to_vec()).unwrap(), item.etag?))
+    };
+    store.set(&of(serde_json::json!({"b": 1}))).await.unwrap();
+    assert_eq!(
+        fake.redis.cli(&["GET", "doc"]).await?,
+        [r#"{"data":{"b":1},"version":1}"#]
+    );
+    let tagged = |etag: &str| SetRequest {
+        etag: Some(etag.to_owned()),
+        ..of(serde_json::json!([2]))
+    };
+    let refused = store.set(&tagged("7")).await.unwrap_err();
+    assert!(refused.is_about_etag(), "{refused}");
+    store.set(&tagged("1")).await.unwrap();
+    assert_eq!(read().await, Some(("[2]".to_owned(), "2".to_owned())));
+    let mut first = of(serde_json::json!("x"));
+    first.options.concurrency = Concurrency::FirstWrite;
+    store.set(&first).await.unwrap();
+    assert_eq!(
+        fake.redis.cli(&["GET", "doc"]).await?,
+        [r#"{"data":"x","first-write":0,"version":3}"#]
+    );
+    assert!(
+        store.set(&of(serde_json::json!("y"))).await.is_err(),
+        "it belongs to first writers"
+    );
+    let transaction = Transaction {
+        operations: vec![Operation::Set(SetRequest {
+            etag: Some("3".to_owned()),
+            ..SetRequest::new("doc", Bytes::from_static(br#"{"z": null}"#))
+        })],
+        metadata: metadata.clone(),
+    };
+    store
+        .transactions()
+        .unwrap()
+        .transact(&transaction)
+        .await
+        .unwrap();
+    assert_eq!(read().await, Some((r#"{"z":null}"#.to_owned(), "4".to_owned())));
+    let delete = DeleteRequest {
+        etag: Some("3".to_owned()),
+        metadata: metadata.clone(),
+        ..DeleteRequest::new("doc")
+    };
+    assert!(store.delete(&delete).await.unwrap_err().is_about_etag());
+    let delete = DeleteRequest { etag: None, ..delete };
+    store.delete(&delete).await.unwrap();
+    assert_eq!(read().await, None);
+
+    let error = |metadata: &Metadata| {
+        let metadata = metadata.clone();
+        let store = Arc::clone(&store);
+        async move {
+            let query = store.queries().unwrap().query(&Query::default(), &metadata).await;
+            query.unwrap_err().to_string()
+        }
+    };
+    assert_eq!(error(&Metadata::new()).await, "query index not found");
+    let unknown = Metadata::from([("queryIndexName".to_owned(), "x".to_owned())]);
+    assert_eq!(error(&unknown).await, "query index schema \"x\" not found");
     Ok(())
 }

@@ -17,6 +17,7 @@ mod memcached;
 mod moto;
 mod postgres;
 mod redis;
+mod redis_documents;
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,7 @@ pub use memcached::Memcached;
 pub use moto::Moto;
 pub use postgres::Postgres;
 pub use redis::{MASTER_NAME, Redis, RedisCluster, RedisSentinel};
+pub use redis_documents::RedisDocuments;
 
 /// A running server, killed when the value is dropped; then its folder is removed.
 #[derive(Debug)]
