@@ -28,4 +28,4 @@ test-tools:
 
 # The peers of `just bench-pair`.
 bench-tools:
-	./tests/apt.sh nginx-light haproxy wrk nghttp2-client openssl redis-server postgresql
+	./tests/apt.sh nginx-light haproxy wrk nghttp2-client openssl valgrind redis-server postgresql

@@ -34,6 +34,12 @@ ci:
 dist features="":
     cargo build --locked --profile dist -p outrigger --features "{{features}}"
 
+# Watches the binary that ships at work and writes the order of its functions, which the next build follows.
+layout:
+    make bench-tools
+    CARGO_PROFILE_DIST_STRIP=none cargo build --locked --profile dist -p outrigger
+    ./benches/pair/layout.py target/dist/outrigger
+
 # The micro-benches of the hot path.
 bench:
     cargo bench -p outrigger-benches

@@ -387,7 +387,10 @@ impl<'a> Reader<'a> {
 
     fn some_digits(&mut self, place: &'static str) -> Result<(), ReadError> {
         match self.peek()? {
-            b'0'..=b'9' => Ok(self.digits()),
+            b'0'..=b'9' => {
+                self.digits();
+                Ok(())
+            }
             byte => Err(misplaced(byte, place)),
         }
     }
