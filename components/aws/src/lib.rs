@@ -12,19 +12,37 @@
 
 mod access;
 mod bridge;
+#[cfg(feature = "cloudmap")]
+mod cloud_map;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
 mod failure;
+#[cfg(feature = "secrets")]
+mod secrets;
 
 use outrigger_component::Catalogue;
 
+#[cfg(feature = "cloudmap")]
+pub use cloud_map::CloudMap;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::DynamoDb;
+#[cfg(feature = "secrets")]
+pub use secrets::{ParameterStore, SecretManager};
 
 /// Adds the types of this crate.
 pub fn register(catalogue: &mut Catalogue) {
     #[cfg(feature = "dynamodb")]
     catalogue.state.register("state.aws.dynamodb", dynamodb::make);
-    #[cfg(not(feature = "dynamodb"))]
+    #[cfg(feature = "secrets")]
+    {
+        let stores = &mut catalogue.secret_stores;
+        stores.register("secretstores.aws.secretmanager", secrets::make_manager);
+        stores.register("secretstores.aws.parameterstore", secrets::make_parameters);
+    }
+    #[cfg(feature = "cloudmap")]
+    catalogue
+        .name_resolution
+        .register("nameresolution.aws.cloudmap", cloud_map::make);
+    #[cfg(not(any(feature = "dynamodb", feature = "secrets", feature = "cloudmap")))]
     let _ = catalogue;
 }

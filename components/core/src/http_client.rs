@@ -14,6 +14,26 @@ use tokio::time::{Instant, timeout_at};
 pub trait SendHttp: fmt::Debug + Send + Sync + 'static {
     /// Sends a request, follows redirects and answers when the head of the answer has arrived.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, BoxError>>;
+
+    /// The same way with a trust of its own, and with connections that nobody else uses.
+    ///
+    /// # Errors
+    /// If there is no such way, or the trust has no certificate.
+    fn trusting(&self, trust: &Trust) -> Result<Arc<dyn SendHttp>, BoxError> {
+        let _ = trust;
+        Err("servers are verified by the roots of the system only".into())
+    }
+}
+
+/// Which servers are believed; by default those that the system's roots vouch for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// PEM text of the roots that take the place of the system's.
+    pub roots: Option<String>,
+    /// Whether any certificate is believed.
+    pub is_blind: bool,
+    /// The name that certificates must have, in place of the host's.
+    pub server_name: Option<String>,
 }
 
 /// A component's client; cheap to clone.
@@ -41,6 +61,14 @@ impl HttpClient {
     #[must_use]
     pub fn new(sender: Arc<dyn SendHttp>) -> Self {
         Self(sender)
+    }
+
+    /// The client that believes other servers.
+    ///
+    /// # Errors
+    /// If the way has no trust of its own, or the trust has no certificate.
+    pub fn trusting(&self, trust: &Trust) -> Result<Self, BoxError> {
+        self.0.trusting(trust).map(Self)
     }
 
     /// Sends a request and returns the answer with its body as a stream.

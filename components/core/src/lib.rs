@@ -36,7 +36,7 @@ pub use answer::{answer, answer_text};
 pub use catalogue::Catalogue;
 pub use condition::Condition;
 pub use feature::Feature;
-pub use http_client::{FetchError, HttpClient, SendHttp};
+pub use http_client::{FetchError, HttpClient, SendHttp, Trust};
 pub use http_middleware::{Chain, HttpMiddleware, Next};
 pub use init::Init;
 pub use properties::{Fields, Properties, PropertyError};

@@ -38,6 +38,8 @@ pub(crate) struct Dialer {
     timeout: Duration,
     handshake_timeout: Duration,
     proxies: Arc<Proxies>,
+    /// The name of all servers in TLS, in place of that of their host.
+    server_name: Option<Arc<str>>,
 }
 
 /// Why no connection could be opened; the text is that of Go's `net` and `crypto/tls`.
@@ -136,6 +138,7 @@ impl Dialer {
             timeout: DIAL_TIMEOUT,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             proxies: Arc::default(),
+            server_name: None,
         }
     }
 
@@ -143,6 +146,13 @@ impl Dialer {
     #[must_use]
     pub(crate) fn with_tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// The same dialer, to servers that all have this name in TLS.
+    #[must_use]
+    pub(crate) fn with_server_name(mut self, name: &str) -> Self {
+        self.server_name = Some(name.into());
         self
     }
 
@@ -178,13 +188,14 @@ impl Dialer {
         if !origin.tls {
             return Ok(stream);
         }
-        self.secure(origin, stream).await
+        self.secure(self.server_name.as_ref().unwrap_or(&origin.host), stream)
+            .await
     }
 
-    async fn secure(&self, origin: &Origin, stream: BoxConnection) -> Result<BoxConnection, DialError> {
+    async fn secure(&self, name: &Arc<str>, stream: BoxConnection) -> Result<BoxConnection, DialError> {
         let config = self.tls.as_ref().map(Tls::config).ok_or(DialError::NoTls)?;
-        let name = ServerName::try_from(origin.host.to_string())
-            .map_err(|_| DialError::ServerName(origin.host.clone()))?;
+        let name =
+            ServerName::try_from(name.to_string()).map_err(|_| DialError::ServerName(Arc::clone(name)))?;
         let handshake = TlsConnector::from(config).connect(name, stream);
         match tokio::time::timeout(self.handshake_timeout, handshake).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
@@ -198,7 +209,7 @@ impl Dialer {
         let failed = |error: DialError| DialError::Proxy(Box::new(error));
         let mut stream = self.connect(&proxy.origin).await.map_err(failed)?;
         if proxy.origin.tls {
-            stream = self.secure(&proxy.origin, stream).await.map_err(failed)?;
+            stream = self.secure(&proxy.origin.host, stream).await.map_err(failed)?;
         }
         if !origin.tls {
             return Ok(stream);

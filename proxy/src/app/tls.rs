@@ -5,12 +5,18 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 /// A client configuration that is made when the first connection needs it.
 #[derive(Clone)]
 pub(crate) struct Tls(Arc<LazyLock<Arc<ClientConfig>, Make>>);
+
+/// A text of roots that has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no certificate in the PEM text of roots")]
+pub(crate) struct NoCertificate;
 
 type Make = Box<dyn FnOnce() -> Arc<ClientConfig> + Send>;
 
@@ -55,6 +61,24 @@ impl Tls {
                 .with_no_client_auth();
             Arc::new(config)
         }))))
+    }
+
+    /// TLS 1.2 and later with the roots of a PEM text.
+    ///
+    /// # Errors
+    /// A text without a certificate.
+    pub(crate) fn with_roots(provider: &Arc<CryptoProvider>, pem: &str) -> Result<Self, NoCertificate> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem.as_bytes()).flatten());
+        if roots.is_empty() {
+            return Err(NoCertificate);
+        }
+        let config = ClientConfig::builder_with_provider(Arc::clone(provider))
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self::of(Arc::new(config)))
     }
 
     /// The configuration.

@@ -3,18 +3,24 @@
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use outrigger_component::{HttpClient, SendHttp};
+use outrigger_component::{HttpClient, SendHttp, Trust};
 use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response};
+use rustls::crypto::CryptoProvider;
 
 use crate::app::base::Base;
 use crate::app::client::HttpVersion;
 use crate::app::pool::PoolSettings;
-use crate::app::{AppNetwork, Tls};
+use crate::app::{AppNetwork, Dialer, Tls, unverified};
 use crate::invoke::{Clients, Redirects};
 
 /// Sends requests by the sidecar's own client: its name look-ups, its trust in the roots of the system.
 #[derive(Debug)]
-struct Outside(Clients);
+struct Outside {
+    clients: Clients,
+    /// Opens connections to servers that another trust is for.
+    dialer: Dialer,
+    crypto: Arc<CryptoProvider>,
+}
 
 /// Most bytes of the head of an answer.
 const MAX_HEAD: usize = 64 << 10;
@@ -25,20 +31,24 @@ pub(crate) fn client(network: &AppNetwork) -> HttpClient {
         .dialer()
         .with_tls(Tls::system(&network.crypto))
         .with_proxies(&network.proxies);
-    let settings = PoolSettings {
-        max_head: MAX_HEAD,
-        ..PoolSettings::default()
-    };
-    HttpClient::new(Arc::new(Outside(Clients::new(
-        HttpVersion::Http1,
-        dialer,
-        settings,
-    ))))
+    HttpClient::new(Arc::new(Outside::new(dialer, Arc::clone(&network.crypto))))
 }
 
 // === impl Outside ===
 
 impl Outside {
+    fn new(dialer: Dialer, crypto: Arc<CryptoProvider>) -> Self {
+        let settings = PoolSettings {
+            max_head: MAX_HEAD,
+            ..PoolSettings::default()
+        };
+        Self {
+            clients: Clients::new(HttpVersion::Http1, dialer.clone(), settings),
+            dialer,
+            crypto,
+        }
+    }
+
     async fn exchange(&self, mut request: Request) -> Result<Response, BoxError> {
         let url = request.uri().to_string();
         let method = request.method().clone();
@@ -50,7 +60,7 @@ impl Outside {
         let base = Base::parse(&origin).map_err(|error| error.to_string())?;
         let target = parts.path_and_query.unwrap_or(PathAndQuery::from_static("/"));
         *request.uri_mut() = target.into();
-        match self.0.send(&base, request, Redirects::Follow).await {
+        match self.clients.send(&base, request, Redirects::Follow).await {
             Ok(response) => Ok(response.map(Body::new)),
             Err(failure) => Err(failure.into_request_error(|| (method, url)).into()),
         }
@@ -60,5 +70,80 @@ impl Outside {
 impl SendHttp for Outside {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, BoxError>> {
         Box::pin(self.exchange(request))
+    }
+
+    fn trusting(&self, trust: &Trust) -> Result<Arc<dyn SendHttp>, BoxError> {
+        let mut dialer = self.dialer.clone();
+        if trust.is_blind {
+            dialer = dialer.with_tls(Tls::of(unverified(&self.crypto, &[])));
+        } else if let Some(roots) = &trust.roots {
+            dialer = dialer.with_tls(Tls::with_roots(&self.crypto, roots)?);
+        }
+        if let Some(name) = &trust.server_name {
+            dialer = dialer.with_server_name(name);
+        }
+        Ok(Arc::new(Self::new(dialer, Arc::clone(&self.crypto))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outrigger_svc::collect_limited;
+    use outrigger_test_kit::http::Flavor;
+    use outrigger_test_kit::{Authority, HttpApp, HttpResponse, Leaf, tls};
+
+    use super::*;
+    use outrigger_telemetry::metrics::Metrics;
+
+    use crate::app::testing::network;
+
+    /// A server by TLS with a certificate for `vault.example`, and the roots that vouch for it.
+    async fn server() -> (HttpApp, String) {
+        let authority = Authority::new().unwrap();
+        let leaf = Leaf {
+            dns_names: vec!["vault.example".to_owned()],
+            ..Leaf::default()
+        };
+        let config = tls::server_config(&authority.issue(&leaf).unwrap(), &[]).unwrap();
+        let answer = async |_| HttpResponse::ok("secret");
+        let server = HttpApp::start_as(Flavor::Https(config), 0, answer).await.unwrap();
+        (server, authority.anchors().to_owned())
+    }
+
+    async fn body(http: &HttpClient, server: &HttpApp) -> Result<Vec<u8>, BoxError> {
+        let url = format!("https://127.0.0.1:{}/a%7Cb", server.port());
+        let request = http::Request::get(url).body(Body::empty())?;
+        let response = http.send(request).await?;
+        Ok(collect_limited(response.into_body(), 100).await?.to_vec())
+    }
+
+    #[tokio::test]
+    async fn a_server_is_believed_by_its_roots_and_name() {
+        let (server, roots) = server().await;
+        let http = client(&network(Metrics::disabled()));
+        let trust = |roots: Option<&String>, is_blind, name: Option<&str>| Trust {
+            roots: roots.cloned(),
+            is_blind,
+            server_name: name.map(str::to_owned),
+        };
+        let named = Some("vault.example");
+        for (trust, is_believed) in [
+            (trust(Some(&roots), false, named), true),
+            (trust(Some(&roots), false, None), false),
+            (trust(None, false, named), false),
+            (trust(None, true, None), true),
+        ] {
+            let answer = body(&http.trusting(&trust).unwrap(), &server).await;
+            assert_eq!(
+                answer.is_ok_and(|body| body == b"secret"),
+                is_believed,
+                "{trust:?}"
+            );
+        }
+        assert!(body(&http, &server).await.is_err());
+        assert_eq!(server.requests()[0].target, "/a%7Cb", "targets are not touched");
+        let empty = trust(Some(&String::new()), false, None);
+        let error = http.trusting(&empty).unwrap_err().to_string();
+        assert_eq!(error, "no certificate in the PEM text of roots");
     }
 }

@@ -7,7 +7,7 @@
 //!   http, grpc                    raw clients: headers in the case they have, frames as they are
 //!   Collector                     spans that a sidecar exported
 //!   Authority                     certificates, right and wrong ones
-//!   Consul                        a fake of its agent, which says so
+//!   Consul, Vault                 fakes, which say so
 //!   servers                       real stores, each with a folder and a port of its own
 //!   PluggableComponent            stores behind a Unix socket
 //!   FaultProxy                    a network that misbehaves at command
@@ -45,6 +45,7 @@ mod sentry;
 pub mod servers;
 pub mod tls;
 mod until;
+mod vault;
 
 pub use binary::outrigger_binary;
 pub use certificates::{Authority, Certificate, Leaf};
@@ -62,6 +63,7 @@ pub use process::{Memory, Process, Program, Signal};
 pub use require::{is_required, skip};
 pub use sentry::Sentry;
 pub use until::{PATIENCE, until, until_within};
+pub use vault::Vault;
 
 /// A result whose error any `?` can make.
 pub type Result<T, E = anyhow::Error> = std::result::Result<T, E>;
