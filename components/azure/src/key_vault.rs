@@ -188,7 +188,7 @@ mod tests {
     use outrigger_component::{Properties, testing};
 
     use super::*;
-    use crate::testing::{Server, Told as Answered};
+    use outrigger_component::testing::{Server, Told as Answered};
 
     const NEXT: &str = "https://v.vault.azure.net/secrets?page=2";
 

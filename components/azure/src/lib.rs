@@ -16,8 +16,6 @@ mod key_vault;
 mod moment;
 mod service;
 mod storage;
-#[cfg(test)]
-mod testing;
 
 use outrigger_component::{Catalogue, Versions};
 

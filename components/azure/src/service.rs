@@ -132,7 +132,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::testing::Server;
+    use outrigger_component::testing::Server;
 
     fn ask(server: &Arc<Server>, method: Method) -> impl Future<Output = Result<Answer, BoxError>> {
         let http = server.client();

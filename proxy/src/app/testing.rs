@@ -16,7 +16,9 @@ use outrigger_link::TcpConnect;
 use outrigger_resolver::LookupAddresses;
 use outrigger_svc::{Body, BoxFuture, collect_limited};
 use outrigger_telemetry::metrics::Metrics;
+use rustls::pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::dial::Dialer;
 use super::{AppChannel, AppNetwork};
@@ -89,6 +91,36 @@ pub(crate) async fn start_app(handler: Handler) -> SocketAddr {
         }
     });
     address
+}
+
+/// Starts an echo by TLS with a certificate for a name, which it is returned with.
+pub(crate) async fn start_secure(name: &str) -> (SocketAddr, String) {
+    let certified = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(network(Metrics::disabled()).crypto)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let answer = service_fn(|request| async { Ok::<_, Infallible>(echo(request).await) });
+                let connection =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+                drop(connection.await);
+            });
+        }
+    });
+    (address, certified.cert.pem())
 }
 
 /// An app that answers with what it got: method and target, headers by name, the length of the body.

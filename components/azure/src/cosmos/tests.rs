@@ -5,7 +5,7 @@ use outrigger_component::{HttpClient, Properties, conformance, testing};
 use outrigger_test_kit::servers::Cosmos;
 
 use super::*;
-use crate::testing::Server;
+use outrigger_component::testing::Server;
 
 /// A store on a double of its own, which lives as long; none if there is no double here.
 async fn store() -> Option<(Cosmos, CosmosDb)> {

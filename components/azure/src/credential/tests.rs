@@ -4,7 +4,7 @@ use outrigger_component::Properties;
 use outrigger_test_kit::Directory;
 
 use super::*;
-use crate::testing::{Server, Told};
+use outrigger_component::testing::{Server, Told};
 
 const SCOPE: &str = "https://storage.azure.com/.default";
 const APPLICATION: [(&str, &str); 3] = [

@@ -9,7 +9,7 @@ use outrigger_test_kit::servers::Azurite;
 use serde_json::json;
 
 use super::{make_blob_v1, make_blob_v2, make_table};
-use crate::testing::Server;
+use outrigger_component::testing::Server;
 
 const NO_ACCOUNT: &str = "missing or empty accountName field from metadata";
 

@@ -5,7 +5,7 @@ use outrigger_svc::Body;
 use outrigger_telemetry::metrics::Metrics;
 
 use super::*;
-use crate::app::testing::{echo, network, start_app};
+use crate::app::testing::{echo, network, start_app, start_secure};
 use crate::http_api::testing::Api;
 use crate::invoke::testing::invoker;
 
@@ -145,39 +145,9 @@ async fn failures_are_worded_as_go_words_them() {
 
 #[tokio::test]
 async fn a_server_that_nobody_vouches_for_is_not_trusted() {
-    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-    let provider = network(Metrics::disabled()).crypto;
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else {
-                    return;
-                };
-                let answer = hyper::service::service_fn(|request| async {
-                    Ok::<_, std::convert::Infallible>(echo(request).await)
-                });
-                let io = hyper_util::rt::TokioIo::new(stream);
-                drop(
-                    hyper::server::conn::http1::Builder::new()
-                        .serve_connection(io, answer)
-                        .await,
-                );
-            });
-        }
-    });
+    let (address, root) = start_secure("127.0.0.1").await;
     let trusting = EndpointSettings {
-        root_ca: Some(certified.cert.pem()),
+        root_ca: Some(root),
         ..endpoint("trusted", format!("https://{address}"))
     };
     let distrusting = EndpointSettings {
