@@ -14,6 +14,7 @@ mod suite {
     mod access;
     mod broken;
     mod check;
+    mod crypto;
     mod health;
     mod identity;
     mod invoke;

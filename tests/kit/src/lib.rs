@@ -7,7 +7,7 @@
 //!   http, grpc                    raw clients: headers in the case they have, frames as they are
 //!   Collector                     spans that a sidecar exported
 //!   Authority                     certificates, right and wrong ones
-//!   Consul, Vault                 fakes, which say so
+//!   Consul, KubeApi, Vault        fakes, which say so
 //!   servers                       real stores, each with a folder and a port of its own
 //!   PluggableComponent            stores behind a Unix socket
 //!   FaultProxy                    a network that misbehaves at command
@@ -35,6 +35,7 @@ mod directory;
 mod fault;
 pub mod grpc;
 pub mod http;
+mod kubernetes;
 pub mod namespace;
 mod otlp;
 mod pluggable;
@@ -56,6 +57,7 @@ pub use directory::Directory;
 pub use fault::{Direction, Fault, FaultProxy};
 pub use grpc::{GrpcAnswer, GrpcApp, GrpcCall, GrpcClient, GrpcReply};
 pub use http::{HttpApp, HttpReply, HttpRequest, HttpResponse};
+pub use kubernetes::{KubeApi, Manner};
 pub use otlp::{Collector, SpanRecord};
 pub use pluggable::{PluggableCall, PluggableComponent, Refusal};
 pub use ports::{free_port, wait_for_port};
