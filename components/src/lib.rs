@@ -6,10 +6,12 @@
 //! |---|---|
 //! | always | `middleware.http.{bearer, oauth2, oauth2clientcredentials, ratelimit, routeralias, routerchecker, sentinel, uppercase}` |
 //! | always | `secretstores.local.{env, file}` |
+//! | always | `crypto.dapr.{jwks, localstorage}` |
 //! | `consul` (standard) | `nameresolution.consul`, also as `nameresolution.hashicorp.consul` |
 //! | `sqlite` (standard) | `nameresolution.sqlite` |
 //! | `redis` (standard) | `state.redis`, `configuration.redis`, `lock.redis` |
 //! | `postgres` (standard) | `state.{postgresql, postgres, cockroachdb, yugabytedb, yugabyte}`, `configuration.{postgresql, postgres}` |
+//! | `kubernetes` | `secretstores.kubernetes`, `configuration.kubernetes`, `crypto.dapr.kubernetes.secrets` |
 //! | `opa` | `middleware.http.opa` |
 //! | `wasm` | `middleware.http.wasm` |
 //!

@@ -19,6 +19,7 @@ use outrigger_telemetry::metrics::Metrics;
 use crate::access::{AccessControl, Protocol, Subject, naive};
 use crate::blocks::BuildingBlocks;
 use crate::components::Stores;
+use crate::crypto::key_name;
 use crate::http_api::{ApiRules, Blocks, Operation, Port, Router};
 use crate::invoke::Target;
 use crate::state::{KeyPrefix, Store};
@@ -186,6 +187,14 @@ impl ApiRouter {
     pub fn finds(&self, method: &Method, path: &str) -> bool {
         self.0.find(method, path).is_ok()
     }
+}
+
+/// The name of the key that opens a document which comes in pieces of a size.
+///
+/// # Errors
+/// What is wrong with its header.
+pub fn document_key_name(document: &[u8], piece: usize) -> Result<String, String> {
+    key_name(document, piece).map_err(|error| error.to_string())
 }
 
 /// The id and the method that a request names, from its escaped path and its headers.

@@ -12,6 +12,7 @@
 //!
 //! Source: specification, components 3, 5 and 6.
 
+mod built_in;
 mod calls;
 mod family;
 mod handlers;
@@ -53,6 +54,7 @@ use self::stores::NamedFamily;
 use crate::app::AppNetwork;
 use crate::metadata::{self, MetadataStore};
 
+pub(crate) use self::built_in::{is_built_in, kubernetes};
 pub(crate) use self::calls::Calls;
 pub(crate) use self::handlers::Handlers;
 pub(crate) use self::middleware::Pipelines;

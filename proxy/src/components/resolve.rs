@@ -45,7 +45,7 @@ struct Owner<'a> {
 
 const SCOPE: &str = "dapr.runtime.processor";
 /// The secret store that references without one mean on Kubernetes.
-const KUBERNETES: &str = "kubernetes";
+pub(super) const KUBERNETES: &str = "kubernetes";
 /// Metadata of a request for a secret: where the resource is that needs it.
 const NAMESPACE: &str = "namespace";
 

@@ -72,6 +72,25 @@ const MISSING: [&str; 3] = [
     "message authentication code not found",
 ];
 
+/// The name of the key that opens a document which comes in pieces of a size; the error is that of its header.
+#[cfg(feature = "bench")]
+pub(crate) fn key_name(document: &[u8], piece: usize) -> Result<String, DocumentError> {
+    let mut reader = Reader::default();
+    for piece in document.chunks(piece.max(1)) {
+        let mut input = Bytes::copy_from_slice(piece);
+        if let Some(header) = reader.read(&mut input)? {
+            // Whatever is signed, nobody has signed it with this key.
+            let file_key = FileKey::new(zeroize::Zeroizing::new([0x5a; super::FILE_KEY]));
+            assert!(
+                header.verify(&file_key).is_err(),
+                "a signature fits a key that nobody has"
+            );
+            return Ok(header.manifest.key_name);
+        }
+    }
+    Err(reader.end())
+}
+
 // === impl Manifest ===
 
 impl Manifest {

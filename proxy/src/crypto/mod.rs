@@ -28,7 +28,7 @@ use crate::components::{Calls, Table};
 
 pub(crate) use self::conversion::Conversion;
 #[cfg(feature = "bench")]
-pub(crate) use self::header::Manifest;
+pub(crate) use self::header::key_name;
 pub(crate) use self::options::{EncryptOptions, EncryptRequest};
 
 /// The providers of a sidecar and what applies to calls of them. Clones share them.

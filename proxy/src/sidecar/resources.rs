@@ -1,5 +1,6 @@
 //! Resources that a run is started with.
 
+use outrigger_config::Mode;
 use outrigger_config::daprd::Settings;
 use outrigger_config::resources::{
     Component, Disk, Filter, HttpEndpoint, Manifests, PropertyValue, Resource,
@@ -8,7 +9,7 @@ use outrigger_config::resources::{
 use super::reload::Installed;
 use super::{RUNTIME, RunError};
 use crate::app::AppNetwork;
-use crate::components::{Components, References};
+use crate::components::{Components, References, kubernetes};
 use crate::invoke::{EndpointSettings, Endpoints};
 use crate::metadata::{MetadataStore, Named};
 
@@ -29,6 +30,12 @@ pub(super) async fn load(
     metadata: &MetadataStore,
     references: &References,
 ) -> Result<Resources, RunError> {
+    if settings.mode == Mode::Kubernetes && !settings.disable_builtin_k8s_secret_store {
+        components
+            .add(kubernetes())
+            .await
+            .map_err(|error| RunError::Components(error.to_string()))?;
+    }
     let manifests = Manifests::read(&Disk, &settings.resource_paths)
         .map_err(|error| RunError::Components(error.to_string()))?;
     tracing::info!(target: RUNTIME, "Loading components…");

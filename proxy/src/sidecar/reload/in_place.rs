@@ -7,7 +7,7 @@ use std::fmt::Display;
 use outrigger_config::resources::{Changes, Component, Filter, Manifests, Resource};
 
 use super::{Installed, RECONCILER};
-use crate::components::Components;
+use crate::components::{Components, is_built_in};
 use crate::sidecar::RunError;
 
 /// Applies what has changed; of the kinds without effect, `installed` is then what is `now`.
@@ -62,7 +62,8 @@ pub(super) async fn reconcile(
 /// references seems changed each time; [`Components::update`] finds out.
 async fn apply_components(now: &[Component], components: &Components) -> Result<(), RunError> {
     let changes = Changes::between(&components.all_installed(), now);
-    for component in &changes.deleted {
+    let deleted = changes.deleted.iter().filter(|component| !is_built_in(component));
+    for component in deleted {
         tell(component, "DELETED", "deletion, closing");
         let deleted = components.delete(&component.metadata.name).await;
         deleted.map_err(|error| RunError::Resources(error.to_string()))?;
