@@ -55,7 +55,9 @@ impl Secrets {
             return Err(INVALID.into());
         }
         match (parts.as_slice(), self.namespace.as_deref()) {
-            (&[namespace, secret, key], _) | (&[secret, key], Some(namespace)) => Ok((namespace, secret, key)),
+            (&[namespace, secret, key], _) | (&[secret, key], Some(namespace)) => {
+                Ok((namespace, secret, key))
+            }
             ([_, _], None) => Err("key name has no namespace, and no default namespace is set".into()),
             _ => Err(INVALID.into()),
         }

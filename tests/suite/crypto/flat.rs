@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use outrigger_api::common::StreamPayload;
 use outrigger_api::runtime as api;
-use outrigger_test_kit::{GrpcStream, Result};
+use outrigger_test_kit::Result;
+use outrigger_test_kit::grpc::GrpcStream;
 use prost::Message as _;
 use tokio::time::timeout;
 

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use outrigger_test_kit::{Daprd, Result};
+use outrigger_test_kit::{Daprd, Directory, Result};
 
 use super::{World, manifest, openssl};
 use crate::suite::world::resolving_to;
@@ -51,8 +51,7 @@ async fn openssl_unwraps_the_key_of_a_document() -> Result<()> {
     let wrapped = manifest(&document.body)?["wfk"]
         .as_str()
         .map(|key| STANDARD.decode(key));
-    let keys = world.daprd.directory().path().join("keys");
-    std::fs::write(keys.join("wrapped"), wrapped.context("no key")??)?;
+    world.keys.write("wrapped", wrapped.context("no key")??)?;
     let arguments = [
         "pkeyutl",
         "-decrypt",
@@ -65,7 +64,7 @@ async fn openssl_unwraps_the_key_of_a_document() -> Result<()> {
         "-pkeyopt",
         "rsa_oaep_md:sha256",
     ];
-    assert_eq!(openssl(&keys, &arguments)?.len(), 32);
+    assert_eq!(openssl(world.keys.path(), &arguments)?.len(), 32);
     Ok(())
 }
 
@@ -190,7 +189,8 @@ async fn without_a_provider_everything_is_refused() -> Result<()> {
         .configuration(&resolving_to(1))?
         .start()
         .await?;
-    let world = World { daprd };
+    let keys = Directory::new()?;
+    let world = World { daprd, keys };
     let refused = world.put("vault/encrypt", &[], b"").await?;
     let expected = error(
         "ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED",

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use outrigger_api::runtime as api;
-use outrigger_test_kit::{Daprd, HttpReply, HttpRequest, Result};
+use outrigger_test_kit::{Daprd, Directory, HttpReply, HttpRequest, Result};
 use serde_json::Value;
 
 use crate::suite::world::resolving_to;
@@ -17,6 +17,7 @@ use crate::suite::world::resolving_to;
 /// A sidecar with a provider `vault` over a folder with keys.
 struct World {
     daprd: Daprd,
+    keys: Directory,
 }
 
 const ENCRYPT: &str = "/dapr.proto.runtime.v1.Dapr/EncryptAlpha1";
@@ -26,25 +27,24 @@ const DECRYPT: &str = "/dapr.proto.runtime.v1.Dapr/DecryptAlpha1";
 
 impl World {
     async fn start() -> Result<Self> {
-        let builder = Daprd::builder("app")?;
-        let keys = builder.directory().path().join("keys");
-        make_keys(&keys)?;
+        let keys = Directory::new()?;
+        make_keys(keys.path())?;
         let yaml = format!(
             "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: vault}}\nspec:\n  type: \
              crypto.dapr.localstorage\n  version: v1\n  metadata: [{{name: path, value: {}}}]\n",
-            Value::from(keys.to_str().context("the path is text")?)
+            Value::from(keys.path().to_str().context("the path is text")?)
         );
-        let daprd = builder
+        let daprd = Daprd::builder("app")?
             .resource("vault.yaml", &yaml)?
             .configuration(&resolving_to(1))?
             .start()
             .await?;
-        Ok(Self { daprd })
+        Ok(Self { daprd, keys })
     }
 
     async fn put(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<HttpReply> {
-        let url = self.daprd.url(&format!("/v1.0-alpha1/crypto/{path}"));
-        let mut request = HttpRequest::new("PUT", url).body(body.to_vec());
+        let path = format!("/v1.0-alpha1/crypto/{path}");
+        let mut request = HttpRequest::new("PUT", path).body(body.to_vec());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -59,7 +59,6 @@ impl World {
 
 /// Keys of all kinds, made by OpenSSL.
 fn make_keys(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder)?;
     openssl(folder, &["genrsa", "-traditional", "-out", "pkcs1.pem", "2048"])?;
     openssl(
         folder,
