@@ -65,7 +65,7 @@ impl StateBlock {
         let (app_id, configuration) = ("caller".into(), Configuration::default());
         let policies = Policies::default();
         Self(Blocks {
-            building_blocks: BuildingBlocks::new(&app_id, &stores, &configuration, &policies, metrics),
+            building_blocks: BuildingBlocks::new(&app_id, &stores, &configuration, None, &policies, metrics),
             app_id,
             namespace: "default".into(),
         })
