@@ -122,6 +122,7 @@ const KEYS: &[(&str, Keys)] = &[
     ("state.sqlite3", keys(SQLITE_STATE, &[])),
     ("state.mysql", keys(&["connectionString", "schemaName", "tableName", "metadataTableName", "timeoutInSeconds", "cleanupInterval", "pemPath"], &["connectionString"])),
     ("state.etcd", keys(&["endpoints", "keyPrefixPath", "tlsEnable", "ca", "cert", "key", "maxTxnOps"], &["endpoints"])),
+    ("state.mongodb", keys(&["connectionString", "host", "server", "username", "password", "databaseName", "collectionName", "writeconcern", "readconcern", "params", "operationTimeout"], &[])),
     ("state.postgresql", keys(POSTGRES_STATE, &[])),
     ("state.postgres", keys(POSTGRES_STATE, &[])),
     ("state.cockroachdb", keys(POSTGRES_STATE, &[])),

@@ -12,6 +12,7 @@
 //! | `redis` (standard) | `state.redis`, `configuration.redis`, `lock.redis` |
 //! | `postgres` (standard) | `state.{postgresql, postgres, cockroachdb, yugabytedb, yugabyte}`, `configuration.{postgresql, postgres}` |
 //! | `kubernetes` | `secretstores.kubernetes`, `configuration.kubernetes`, `crypto.dapr.kubernetes.secrets` |
+//! | `mongodb` | `state.mongodb` |
 //! | `opa` | `middleware.http.opa` |
 //! | `wasm` | `middleware.http.wasm` |
 //!

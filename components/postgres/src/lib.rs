@@ -23,3 +23,10 @@ pub fn register(catalogue: &mut Catalogue) {
     state::register(catalogue);
     configuration::register(catalogue);
 }
+
+/// How many keywords a connection string has; none if it cannot be read.
+#[must_use]
+pub fn keywords_of(connection_string: &str) -> Option<usize> {
+    let keywords = database::Keywords::parse(connection_string).ok()?;
+    Some(keywords.into_pairs().len())
+}

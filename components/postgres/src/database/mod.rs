@@ -29,8 +29,9 @@ pub(crate) use self::connect::Connector;
 pub(crate) use self::connection::SLOTS;
 pub(crate) use self::connection::{Connection, Sql};
 pub(crate) use self::error::DatabaseError;
+pub(crate) use self::keywords::Keywords;
 pub(crate) use self::pool::Pool;
-pub(crate) use self::settings::{ConnectionSettings, SettingsError, duration};
+pub(crate) use self::settings::{ConnectionSettings, SettingsError};
 
 /// A server, and how long a statement may take.
 #[derive(Clone, Debug)]
@@ -84,15 +85,18 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&Connection) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, DatabaseError> {
-        let deadline = self.deadline();
-        let lease = timeout_at(deadline, self.pool.lease())
-            .await
-            .unwrap_or(Err(DatabaseError::Deadline))?;
-        match timeout_at(deadline, work(&lease)).await {
-            Ok(outcome) => Ok(outcome?),
+        let mut leased = None;
+        let work = timeout_at(self.deadline(), async {
+            let lease = leased.insert(self.pool.lease().await?);
+            Ok(work(lease).await?)
+        });
+        match work.await {
+            Ok(outcome) => outcome,
             Err(_) => {
-                // Nobody knows what it waits for; others had better not.
-                lease.discard();
+                if let Some(lease) = &leased {
+                    // Nobody knows what it waits for; others had better not.
+                    lease.discard();
+                }
                 Err(DatabaseError::Deadline)
             }
         }

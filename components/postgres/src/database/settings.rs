@@ -4,8 +4,10 @@ use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use outrigger_component::sql::statement_timeout;
 use outrigger_component::{Fields, PropertyError};
 use outrigger_kit::duration::GoDuration;
+use outrigger_svc::BoxError;
 
 use super::connect::{ConnectError, Connector};
 use super::connection::ExecMode;
@@ -30,9 +32,6 @@ pub(crate) enum SettingsError {
     /// No server is named.
     #[error("failed to build connection string")]
     NoServer,
-    /// A time that is too short.
-    #[error("invalid value for 'timeout': must be greater than 1s")]
-    Timeout,
     /// An unknown word.
     #[error("invalid queryExecMode metadata value: {0}")]
     ExecMode(String),
@@ -42,6 +41,12 @@ pub(crate) enum SettingsError {
     /// A name that cannot be one of a table.
     #[error("invalid value for '{setting}': {name} is not the name of a table")]
     Table { setting: &'static str, name: String },
+    /// A time between cleanups that is none.
+    #[error(transparent)]
+    Interval(BoxError),
+    /// A time that is none, or too short.
+    #[error(transparent)]
+    Timeout(BoxError),
     /// A text of the wrong kind.
     #[error(transparent)]
     Property(#[from] PropertyError),
@@ -53,7 +58,6 @@ pub(crate) enum SettingsError {
     Connect(#[from] ConnectError),
 }
 
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 const DEFAULT_IDLE_TIME: Duration = Duration::from_secs(30 * 60);
 const FEWEST_CONNECTIONS: usize = 4;
 
@@ -69,11 +73,7 @@ impl ConnectionSettings {
         }
         let mode = fields.text("queryExecMode").unwrap_or_default();
         let mode = ExecMode::parse(mode).ok_or_else(|| SettingsError::ExecMode(mode.to_owned()))?;
-        let timeout = duration(fields, &["timeout", "timeoutInSeconds"])?;
-        let timeout = timeout.map_or(DEFAULT_TIMEOUT, GoDuration::to_std);
-        if timeout < Duration::from_secs(1) {
-            return Err(SettingsError::Timeout);
-        }
+        let timeout = statement_timeout(fields).map_err(SettingsError::Timeout)?;
         let idle_names: Vec<_> = [&["connectionMaxIdleTime"], idle_aliases].concat();
         let idle_time = duration(fields, &idle_names)?.and_then(GoDuration::positive);
         let wanted = fields.integer("maxConns")?.filter(|&wanted| wanted > 1);
@@ -93,7 +93,7 @@ pub(crate) fn processors() -> usize {
 }
 
 /// A duration under one of several names; an empty text is none.
-pub(crate) fn duration(fields: &Fields<'_>, names: &[&str]) -> Result<Option<GoDuration>, PropertyError> {
+fn duration(fields: &Fields<'_>, names: &[&str]) -> Result<Option<GoDuration>, PropertyError> {
     let given = names.iter().find(|name| fields.text(name).is_some());
     match given {
         Some(name) if fields.text(name) != Some("") => fields.duration(name),
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(settings.timeout, Duration::from_secs(5));
         assert_eq!(settings.idle_time, Duration::from_secs(1800));
         assert_eq!(settings.connections, 4.max(processors()));
-        let settings = read(&[("url", "host=x"), ("timeout", ""), ("maxConns", "2")]).unwrap();
+        let settings = read(&[("url", "host=x"), ("maxConns", "2")]).unwrap();
         assert_eq!(settings.timeout, Duration::from_secs(20));
         assert_eq!(settings.connections, 2);
     }

@@ -15,6 +15,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
+use outrigger_component::sql::Sweeper;
 use outrigger_component::state::{
     BulkItem, DeleteRequest, GetRequest, Item, KeysLike, KeysPage, Listing, Metadata, Queries, Query,
     QueryAnswer, QueryItem, SetRequest, StateError, StateStore, TTL_EXPIRE_TIME, Transaction, Transactions,
@@ -41,7 +42,8 @@ pub(crate) struct PostgresState {
     layout: Layout,
     table: String,
     statements: Statements,
-    /// Ends what runs in the background.
+    sweeper: Sweeper,
+    /// Ends what else runs in the background.
     stop: CancellationToken,
     _running: DropGuard,
 }
@@ -108,19 +110,16 @@ pub(crate) async fn open(init: Init, kind: Kind) -> Result<Arc<PostgresState>, B
     let pool = Pool::new(&connection, init.condition);
     let stop = CancellationToken::new();
     tokio::spawn(pool.clone().close_idle_until(connection.idle_time, stop.clone()));
-    if let Some(interval) = cleanup_interval {
-        let cleanup = Cleanup {
-            connector: connection.connector,
-            tables: tables.clone(),
-            interval,
-        };
-        tokio::spawn(cleanup.run(stop.clone()));
-    }
+    let cleanup = Arc::new(Cleanup {
+        connector: connection.connector,
+        tables: tables.clone(),
+    });
     Ok(Arc::new(PostgresState {
         database: Database::new(pool, connection.timeout),
         layout: tables.layout,
         table: tables.state.as_str().to_owned(),
         statements: Statements::new(tables.layout, &tables.state),
+        sweeper: Sweeper::start(cleanup_interval, cleanup),
         stop: stop.clone(),
         _running: stop.drop_guard(),
     }))
@@ -329,6 +328,7 @@ impl StateStore for PostgresState {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), BoxError>> {
+        self.sweeper.stop();
         self.stop.cancel();
         self.database.pool().close();
         Box::pin(std::future::ready(Ok(())))

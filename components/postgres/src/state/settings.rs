@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use outrigger_component::Fields;
+use outrigger_component::sql::cleanup_interval;
 
 use super::layout::{Layout, TableName};
 use super::migrations::Tables;
-use crate::database::{ConnectionSettings, SettingsError, duration};
+use crate::database::{ConnectionSettings, SettingsError};
 
 /// How a state store keeps its values.
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ impl StateSettings {
             }
         };
         let metadata = text("metadataTableName").unwrap_or("dapr_metadata");
-        let interval = duration(fields, &["cleanupInterval", "cleanupIntervalInSeconds"])?;
+        let interval = cleanup_interval(fields, Some(DEFAULT_CLEANUP_INTERVAL));
         Ok(Self {
             connection: ConnectionSettings::read(fields, &[])?,
             tables: Tables {
@@ -63,10 +64,7 @@ impl StateSettings {
                 cleanup_key: format!("last-cleanup{suffix}"),
                 is_cockroach,
             },
-            cleanup_interval: match interval {
-                Some(interval) => interval.positive(),
-                None => Some(DEFAULT_CLEANUP_INTERVAL),
-            },
+            cleanup_interval: interval.map_err(SettingsError::Interval)?,
         })
     }
 }

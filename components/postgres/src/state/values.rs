@@ -47,6 +47,10 @@ pub(crate) struct DecodeError(String);
 
 type Failure = Box<dyn Error + Sync + Send>;
 
+const DIGITS: [char; 16] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+];
+
 // === impl Tag ===
 
 impl Tag {
@@ -84,11 +88,15 @@ impl fmt::Display for Tag {
             Self::Transaction(number) => number.fmt(f),
             Self::Counter(number) => number.fmt(f),
             Self::Uuid(bytes) => {
+                let mut text = String::with_capacity(36);
                 for (index, byte) in bytes.iter().enumerate() {
-                    let separator = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
-                    write!(f, "{separator}{byte:02x}")?;
+                    if matches!(index, 4 | 6 | 8 | 10) {
+                        text.push('-');
+                    }
+                    text.push(DIGITS[usize::from(byte >> 4)]);
+                    text.push(DIGITS[usize::from(byte & 15)]);
                 }
-                Ok(())
+                f.write_str(&text)
             }
         }
     }

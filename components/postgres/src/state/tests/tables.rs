@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use outrigger_component::sql::Sweep as _;
 use outrigger_component::state::TTL_IN_SECONDS;
 
 use super::*;
@@ -235,9 +236,9 @@ async fn what_has_expired_is_deleted_by_one_of_all() -> Outcome {
         let cleanup = Cleanup {
             connector: settings.connection.connector,
             tables: settings.tables,
-            interval: std::time::Duration::from_secs(3600),
         };
-        let outcomes = join_all((0..4).map(|_| cleanup.run_once())).await;
+        let age = std::time::Duration::from_secs(3600);
+        let outcomes = join_all((0..4).map(|_| cleanup.sweep(age))).await;
         let mut outcomes: Vec<_> = outcomes.into_iter().collect::<Result<_, _>>()?;
         outcomes.sort_unstable();
         assert_eq!(outcomes, [None, None, None, Some(1)]);
