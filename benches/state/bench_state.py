@@ -17,6 +17,7 @@ The direct clients do what the store does: the same commands, a statement that i
 import argparse
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -33,7 +34,8 @@ import urllib.request
 from dataclasses import dataclass
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "pair"))
-from bench_pair import TICK, Outrigger, Sample, free_port, machine, run_h2load, run_wrk, stat_fields, stop, wait_for
+from bench_pair import (TICK, Outrigger, Sample, free_port, grpc_headers, machine, run_h2load, run_wrk, stat_fields, stop,
+                        wait_for)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SIZE = 1024
@@ -41,6 +43,7 @@ VALUE = base64.b64encode(hashlib.shake_256(b"bench").digest(SIZE * 3 // 4)).deco
 KEY = "order"
 APP_ID = "bench"
 CONNECTIONS = (1, 32)
+WARM_UP = 1
 GOALS = {"p50 at 1 connection": 60, "CPU at 32 connections": 40}
 
 # ------------------------------------------------------------------------------------------------ servers
@@ -174,6 +177,7 @@ class Sidecar:
     http: int
     grpc: int
     process: subprocess.Popen
+    checked: set = dataclasses.field(default_factory=set)
 
     def drive_http(self, store, operation, connections, seconds, folder):
         url = f"http://127.0.0.1:{self.http}/v1.0/state/{store}"
@@ -188,9 +192,12 @@ class Sidecar:
             method, message = "GetState", field(1, store) + field(2, KEY)
         else:
             method, message = "SaveState", field(1, store) + field(2, field(1, KEY) + field(2, VALUE))
-        path = folder / f"message-{method}"
+        path = folder / f"message-{store}-{method}"
         path.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
         url = f"http://127.0.0.1:{self.grpc}/dapr.proto.runtime.v1.Dapr/{method}"
+        if path not in self.checked:
+            check_grpc(url, path)
+            self.checked.add(path)
         # As many calls at once as there are connections with HTTP, on few connections.
         lanes, streams = (1, 1) if connections == 1 else (4, connections // 4)
         return run_h2load(url, path, lanes, streams, seconds, folder)
@@ -207,6 +214,14 @@ def field(number, content):
         varint += bytes([size & 127 | 128])
         size >>= 7
     return bytes([number << 3 | 2]) + varint + bytes([size]) + content
+
+
+def check_grpc(url, message):
+    """Sees that a call comes back with status 0: h2load does not look at trailers."""
+    command = ["nghttp", "-v", "-t", "20", "-d", str(message), *grpc_headers("-H"), url]
+    output = subprocess.run(command, capture_output=True).stdout.decode(errors="replace")
+    if "grpc-status: 0" not in output:
+        sys.exit(f"a call of {url} failed:\n{output}")
 
 
 def start_sidecar(outrigger, servers, folder):
@@ -244,8 +259,8 @@ def cpu_seconds(pids):
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
-            fields = stat_fields(pid)
-            total += int(fields[11]) + int(fields[12])
+            # Its own time, and that of its children that have ended: a server may have one for each client.
+            total += sum(map(int, stat_fields(pid)[11:15]))
     return total / TICK
 
 
@@ -258,7 +273,7 @@ def measure(sidecar, servers, options, folder):
         for operation in ("get", "save"):
             for connections in CONNECTIONS:
                 for way, drive in ways.items():
-                    drive(server)(operation, connections, 1, folder)
+                    drive(server)(operation, connections, WARM_UP, folder)
                 for _ in range(options.rounds):
                     for way, drive in ways.items():
                         before = cpu_seconds(sidecar.pids()), cpu_seconds(server.pids())
@@ -299,7 +314,7 @@ def main():
     parser.add_argument("--binary", default=str(ROOT / "target/dist/outrigger"))
     parser.add_argument("--markdown", help="also write the table to this file")
     options = parser.parse_args()
-    for tool in ("wrk", "h2load"):
+    for tool in ("wrk", "h2load", "nghttp"):
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is missing; `make bench-tools` installs it")
     with contextlib.ExitStack() as stack:
