@@ -65,7 +65,7 @@ const FEATURES: &[Feature] = &[
 /// The server's code for a key that is there already.
 const DUPLICATE_KEY: i32 = 11000;
 
-/// How many connections a server may get at most.
+/// How the server's log names this client.
 const APP_NAME: &str = concat!("dapr-", env!("CARGO_PKG_VERSION"));
 
 /// Opens a store; the index that lets documents expire is there when it returns.
@@ -120,7 +120,9 @@ impl MongoState {
         let found = self
             .within(async { self.collection.find_one(filter).await })
             .await?;
-        Ok(found.map_err(other)?.map(|document| item(&document)))
+        Ok(found
+            .map_err(|error| other(&error))?
+            .map(|document| item(&document)))
     }
 
     async fn get_all(&self, requests: &[GetRequest]) -> Result<Vec<BulkItem>, StateError> {
@@ -140,12 +142,12 @@ impl MongoState {
 
     async fn find(&self, find: mongodb::action::Find<'_, Document>) -> Result<Vec<Document>, StateError> {
         let found = self.within(async { find.await?.try_collect().await }).await?;
-        found.map_err(other)
+        found.map_err(|error| other(&error))
     }
 
     async fn write(&self, write: Write) -> Result<(), StateError> {
         let outcome = self.within(write.send(&self.collection, None)).await?;
-        outcome.map_err(judged)
+        outcome.map_err(|error| judged(&error))
     }
 
     async fn write_all(&self, transaction: &Transaction) -> Result<(), StateError> {
@@ -179,7 +181,7 @@ impl MongoState {
                 .await
         });
         sent.await?.map_err(|error| {
-            let reason = judged(error);
+            let reason = judged(&error);
             StateError::other(format!(
                 "error during transaction, aborting the transaction: {reason}"
             ))
@@ -431,12 +433,12 @@ fn item(document: &Document) -> Item {
     }
 }
 
-fn other(error: Error) -> StateError {
-    StateError::other(text(&error))
+fn other(error: &Error) -> StateError {
+    StateError::other(text(error))
 }
 
 /// What an error of a write means.
-fn judged(error: Error) -> StateError {
+fn judged(error: &Error) -> StateError {
     let is_duplicate = match &*error.kind {
         ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == DUPLICATE_KEY,
         ErrorKind::Command(error) => error.code == DUPLICATE_KEY,

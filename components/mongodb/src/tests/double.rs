@@ -51,6 +51,12 @@ struct Open {
     written: Vec<(String, String)>,
 }
 
+/// What a statement did: to how many documents, and the key of one that was inserted.
+type Done = Result<(i32, Option<Bson>), Refusal>;
+
+/// How a statement is done, with the number of its write.
+type Act = fn(&mut Documents, &Document, u64) -> Done;
+
 /// An error as the server tells it.
 struct Refusal(i32, &'static str, &'static str);
 
@@ -223,12 +229,7 @@ impl Server {
     }
 
     /// Does each statement of a command; outside of transactions it waits for those that hold its document.
-    async fn each(
-        &self,
-        command: &Document,
-        list: &str,
-        act: fn(&mut Documents, &Document, u64) -> Result<(i32, Option<Bson>, Option<String>), Refusal>,
-    ) -> Result<Document, Refusal> {
+    async fn each(&self, command: &Document, list: &str, act: Act) -> Result<Document, Refusal> {
         let name = command
             .keys()
             .next()
@@ -296,13 +297,7 @@ impl Data {
             .filter(|open| open.number == number)
     }
 
-    fn act(
-        &mut self,
-        command: &Document,
-        name: &str,
-        statement: &Document,
-        act: fn(&mut Documents, &Document, u64) -> Result<(i32, Option<Bson>, Option<String>), Refusal>,
-    ) -> Result<(i32, Option<Bson>), Refusal> {
+    fn act(&mut self, command: &Document, name: &str, statement: &Document, act: Act) -> Done {
         self.writes += 1;
         let number = self.writes;
         let key = statement
@@ -330,9 +325,9 @@ impl Data {
                 if is_held || (!is_own && seen != committed) {
                     return Err(CONFLICT);
                 }
-                let (count, inserted, _) = act(documents, statement, number)?;
+                let done = act(documents, statement, number)?;
                 open.written.push(place);
-                Ok((count, inserted))
+                Ok(done)
             }
             None if command.contains_key("autocommit") => {
                 Err(Refusal(251, "NoSuchTransaction", "there is no such transaction"))
@@ -340,8 +335,7 @@ impl Data {
             None if is_held => Err(CONFLICT),
             None => {
                 let documents = self.collections.entry(name.to_owned()).or_default();
-                let (count, inserted, _) = act(documents, statement, number)?;
-                Ok((count, inserted))
+                act(documents, statement, number)
             }
         }
     }
@@ -360,9 +354,6 @@ impl Data {
         }
     }
 }
-
-/// What a statement did: how many documents, the key of one that was inserted, and its own key.
-type Done = Result<(i32, Option<Bson>, Option<String>), Refusal>;
 
 fn update(documents: &mut Documents, statement: &Document, number: u64) -> Done {
     let filter = statement.get_document("q").expect("an update has a filter");
@@ -388,7 +379,7 @@ fn update(documents: &mut Documents, statement: &Document, number: u64) -> Done 
     }
     let is_upsert = statement.get_bool("upsert").unwrap_or(false);
     if is_new && !is_upsert {
-        return Ok((0, None, None));
+        return Ok((0, None));
     }
     match statement.get("u") {
         Some(Bson::Document(update)) => {
@@ -407,7 +398,7 @@ fn update(documents: &mut Documents, statement: &Document, number: u64) -> Done 
     }
     documents.insert(key.clone(), (number, document));
     let inserted = is_new.then(|| Bson::String(key.clone()));
-    Ok((1, inserted, Some(key)))
+    Ok((1, inserted))
 }
 
 fn delete(documents: &mut Documents, statement: &Document, _: u64) -> Done {
@@ -418,9 +409,9 @@ fn delete(documents: &mut Documents, statement: &Document, _: u64) -> Done {
     match found.map(|(key, _)| key.clone()) {
         Some(key) => {
             documents.remove(&key);
-            Ok((1, None, Some(key)))
+            Ok((1, None))
         }
-        None => Ok((0, None, None)),
+        None => Ok((0, None)),
     }
 }
 
