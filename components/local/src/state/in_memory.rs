@@ -20,8 +20,9 @@ use super::entries::{Entries, Entry, Expiry};
 
 /// A store whose values are gone with it.
 ///
-/// One lock guards all: it is held for a look-up in a table and a tag, some 100 ns, which is a hundredth of what a
-/// request costs; values are copied, freed and serialised outside of it.
+/// One lock guards all. It is held for a look-up in a table and the copy of a tag: 75 ns while the table is in the
+/// caches of the processor, 1.5 us where it is far larger (measured with a thousand and with 100,000 keys), which
+/// is little beside what a request costs. Values are copied, freed and serialised outside of it.
 #[derive(Debug)]
 pub struct InMemory {
     entries: Arc<Mutex<Entries>>,
@@ -295,7 +296,7 @@ fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
 
 #[cfg(test)]
 mod tests {
-    use outrigger_component::conformance::state::{Traits, run};
+    use outrigger_component::conformance::state::{Refusal, Traits, run};
     use outrigger_component::state::{Concurrency, Value};
     use serde_json::json;
 
@@ -318,6 +319,20 @@ mod tests {
         let traits = Traits {
             features: &["ETAG", "TRANSACTIONAL", "TTL", "DELETE_WITH_PREFIX", "KEYS_LIKE"],
             first_write_guards_delete: true,
+            ..Traits::new("state.in-memory")
+        };
+        run(Arc::new(InMemory::start()), traits).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[should_panic(
+        expected = "cases failed\n  an etag that cannot be read is refused: a write: refused with Mismatch"
+    )]
+    async fn a_store_that_is_not_what_it_says_fails_with_the_names_of_the_cases() {
+        let traits = Traits {
+            features: &["ETAG", "TRANSACTIONAL", "TTL", "DELETE_WITH_PREFIX", "KEYS_LIKE"],
+            first_write_guards_delete: true,
+            unreadable_etag: Refusal::Invalid,
             ..Traits::new("state.in-memory")
         };
         run(Arc::new(InMemory::start()), traits).await;
