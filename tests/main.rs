@@ -14,10 +14,13 @@ mod suite {
     mod access;
     mod broken;
     mod check;
+    mod components;
+    mod configuration;
     mod crypto;
     mod health;
     mod identity;
     mod invoke;
+    mod lock;
     mod middleware;
     mod observe;
     mod process;
@@ -26,6 +29,7 @@ mod suite {
     mod resilience;
     mod resolve;
     mod sdk;
+    mod secrets;
     mod state;
     mod streams;
     mod surface;

@@ -55,7 +55,14 @@ impl Check<'_> {
             "secretstores.local.env" => {
                 let prefix = property(&component, "prefix").unwrap_or_default();
                 let variable = format!("{prefix}{name}");
-                if self.world.environment.get(&variable).is_none() {
+                if is_own(name) || is_own(&variable) {
+                    let message = format!(
+                        "secret {} is the sidecar's own, and empty for others",
+                        go_quote(&variable)
+                    );
+                    self.findings
+                        .add(document.place(reference.line_of("name")), message);
+                } else if self.world.environment.get(&variable).is_none() {
                     let message = format!("secret {} is not in the environment", go_quote(&variable));
                     self.findings
                         .add(document.place(reference.line_of("name")), message);
@@ -127,9 +134,10 @@ impl Check<'_> {
                 (true, Json::String(_)) => {
                     secrets.insert(name.clone(), vec![name]);
                 }
-                (true, _) => {
+                (true, Json::Object(_)) => {
                     secrets.insert(name, paths);
                 }
+                (true, _) => {}
                 (false, _) => secrets.extend(paths.into_iter().map(|path| {
                     let full = match path.as_str() {
                         "" => name.clone(),
@@ -150,6 +158,12 @@ pub(crate) fn property<'a>(component: &'a Document, name: &str) -> Option<&'a st
         .iter()
         .find(|property| property.text("name").eq_ignore_ascii_case(name))?;
     found.get("value")?.as_text()
+}
+
+/// Whether a variable is one that the store gives to nobody.
+fn is_own(variable: &str) -> bool {
+    let name = variable.to_uppercase();
+    name == "APP_API_TOKEN" || name.starts_with("DAPR_")
 }
 
 fn flatten(path: String, value: &Json, separator: &str, paths: &mut Vec<String>) {

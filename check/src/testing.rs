@@ -107,12 +107,18 @@ fn secrets_are_looked_for_where_they_should_be() {
                  - {{name: a, secretKeyRef: {secret}}}\nauth: {{secretStore: {store}}}\n"
         )
     };
-    let stores = store("env", "env", "") + &store("files", "file", "{name: secretsFile, value: s.json}");
+    let stores = store("env", "env", "")
+        + &store("files", "file", "{name: secretsFile, value: s.json}")
+        + &store(
+            "multi",
+            "file",
+            "{name: secretsFile, value: s.json}, {name: multiValued, value: true}",
+        );
     let ask = |store: &str, secret: &str| {
         let files = [
             ("r/a.yaml", stores.as_str()),
             ("r/b.yaml", &user(store, secret)),
-            ("s.json", r#"{"redis": {"pass": "x"}, "b": "y"}"#),
+            ("s.json", r#"{"redis": {"pass": "x"}, "b": "y", "list": ["z"]}"#),
         ];
         let files = files.map(|(path, text)| (path, text.to_owned()));
         let files: Vec<_> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
@@ -120,9 +126,23 @@ fn secrets_are_looked_for_where_they_should_be() {
     };
     assert!(ask("env", "{name: HERE}").is_empty());
     assert!(ask("files", "{name: 'redis:pass'}").is_empty());
+    assert!(ask("files", "{name: 'list:0'}").is_empty());
+    assert!(ask("multi", "{name: redis, key: pass}").is_empty());
+    assert_eq!(
+        ask("multi", "{name: redis, key: pas}"),
+        [r#"r/b.yaml:8: secret "redis" of store multi has no key "pas"; did you mean "pass"?"#]
+    );
+    assert_eq!(
+        ask("multi", "{name: list}"),
+        [r#"r/b.yaml:8: secret "list" is not in store multi (s.json)"#]
+    );
     assert_eq!(
         ask("env", "{name: AWAY}"),
         [r#"r/b.yaml:8: secret "AWAY" is not in the environment"#]
+    );
+    assert_eq!(
+        ask("env", "{name: DAPR_X}"),
+        [r#"r/b.yaml:8: secret "DAPR_X" is the sidecar's own, and empty for others"#]
     );
     assert_eq!(
         ask("files", "{name: 'redis:pas'}"),

@@ -17,8 +17,10 @@ mod calls;
 mod family;
 mod handlers;
 mod locks;
+mod make;
 mod middleware;
 mod outside;
+mod reload;
 mod resolve;
 mod retry;
 mod state;
@@ -33,9 +35,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use outrigger_component::{Catalogue, Condition, HttpClient, Init};
+use outrigger_component::{Catalogue, HttpClient};
 use outrigger_config::configuration::{Configuration, DenyList, Refusal};
 use outrigger_config::daprd::Settings;
 use outrigger_config::resources::{Category, Component, Filter, Placeholders, Resource};
@@ -43,9 +44,8 @@ use outrigger_config::{AppId, Namespace};
 use outrigger_telemetry::metrics::Metrics;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
-use self::family::{Absent, Failure, Family, Opened};
+use self::family::{Absent, Family, Opened};
 use self::locks::LockFamily;
 use self::middleware::MiddlewareFamily;
 use self::state::{State, States};
@@ -110,8 +110,6 @@ struct Books {
 const PROCESSOR: &str = "dapr.runtime.processor.loops.root";
 const RUNTIME: &str = "dapr.runtime";
 const RELOAD: &str = "dapr.runtime.hotreload.reconciler";
-/// How much longer than its time a component gets to say itself that the time is over.
-const LAST_WORDS: Duration = Duration::from_millis(250);
 
 // === impl Components ===
 
@@ -184,94 +182,6 @@ impl Components {
     pub(crate) async fn add(&self, mut component: Component) -> Result<(), ComponentError> {
         let resolved = self.resolve(&mut component).await;
         self.place(component, resolved).await
-    }
-
-    /// A component has changed, or is new: the old one is closed first.
-    ///
-    /// # Errors
-    /// Those of [`add`](Self::add).
-    pub(crate) async fn update(&self, mut component: Component) -> Result<(), ComponentError> {
-        let log_name = component.log_name();
-        if let Some(holder) = self.holder(&component) {
-            tracing::error!(
-                target: RELOAD,
-                "Skipping hot reload of {log_name}: {holder} is already the actor state store, only one actor state \
-                 store is allowed. The component will be applied if {holder} is removed"
-            );
-            self.books().skipped = Some(component);
-            return Ok(());
-        }
-        let resolved = self.resolve(&mut component).await;
-        if let Some(installed) = self.installed(&component.metadata.name) {
-            if component.same_as(&installed) {
-                tracing::debug!(target: RELOAD, "Component update skipped: no changes detected: {log_name}");
-                return Ok(());
-            }
-            let (new, old) = (component.metadata.generation, installed.metadata.generation);
-            if new > 0 && new < old {
-                tracing::warn!(
-                    target: RELOAD,
-                    "Ignoring stale Component event for {log_name} (generation {new} < installed {old})"
-                );
-                return Ok(());
-            }
-            tracing::info!(target: RELOAD, "Closing existing Component to reload: {}", installed.log_name());
-            if let Err(error) = self.close(&installed).await {
-                tracing::error!(target: RELOAD, "error closing old component: {error}");
-                return Ok(());
-            }
-        }
-        if !self.admits(&component) {
-            tracing::warn!(target: RELOAD, "Received unauthorized component update, ignored: {log_name}");
-            return Ok(());
-        }
-        tracing::info!(target: RELOAD, "Adding Component for processing: {log_name}");
-        self.place(component, resolved).await?;
-        tracing::info!(target: RELOAD, "Component updated: {log_name}");
-        self.apply_skipped().await
-    }
-
-    /// Makes the component that was skipped while another held what there is only once, if that is free now.
-    async fn apply_skipped(&self) -> Result<(), ComponentError> {
-        let Some(component) = self.books().skipped.take() else {
-            return Ok(());
-        };
-        if self.holder(&component).is_some() {
-            self.books().skipped = Some(component);
-            return Ok(());
-        }
-        let log_name = component.log_name();
-        tracing::info!(target: RELOAD, "Applying previously skipped actor state store: {log_name}");
-        Box::pin(self.update(component)).await
-    }
-
-    fn holder(&self, component: &Component) -> Option<String> {
-        let family = self.0.families.get(category(component)?.as_str())?;
-        family.holder(component)
-    }
-
-    /// A component is no longer wanted: it is closed, if it is there.
-    ///
-    /// # Errors
-    /// If one that takes its place cannot be made and its error is not to be ignored.
-    pub(crate) async fn delete(&self, name: &str) -> Result<(), ComponentError> {
-        {
-            let mut books = self.books();
-            books.skipped.take_if(|component| component.metadata.name == name);
-            for parked in books.parked.values_mut() {
-                parked.retain(|component| component.metadata.name != name);
-            }
-        }
-        self.stop_retrying(name);
-        match self.installed(name) {
-            Some(installed) => {
-                if let Err(error) = self.close(&installed).await {
-                    tracing::error!(target: RELOAD, "error closing deleted component: {error}");
-                }
-            }
-            None => self.0.states.leave(name),
-        }
-        self.apply_skipped().await
     }
 
     /// The component of this name as it was made, references resolved.
@@ -355,123 +265,6 @@ impl Components {
         let parked = books.parked.entry(store).or_default();
         parked.retain(|other| other.metadata.name != component.metadata.name);
         parked.push(component);
-    }
-
-    /// Makes a component whose references are resolved. An error that is ignored is none to the caller.
-    async fn make(&self, component: Component) -> Result<(), ComponentError> {
-        let Err(failure) = self.install(&component).await else {
-            return Ok(());
-        };
-        self.enter(&component, State::Failed);
-        let log_name = component.log_name();
-        if !matches!(failure, Failure::NoCategory(_)) {
-            let error = failure.text(&log_name);
-            tracing::error!(target: PROCESSOR, "Failed to init component {log_name}: {error}");
-        }
-        let error = ComponentError {
-            name: component.metadata.name.clone(),
-            error: failure.outer_text(&log_name),
-        };
-        if !component.ignore_errors {
-            tracing::warn!(target: RUNTIME, "Error processing component, daprd will exit gracefully: {error}");
-            return Err(error);
-        }
-        tracing::error!(target: PROCESSOR, "Ignoring error processing component: {error}");
-        if !failure.is_final() {
-            self.retry(component);
-        }
-        Ok(())
-    }
-
-    /// Makes a component, counts how that went, and lists it if it went well.
-    async fn install(&self, component: &Component) -> Result<(), Failure> {
-        let log_name = component.log_name();
-        let category = component.category();
-        let category = category.map_err(|error| Failure::NoCategory(error.to_string()))?;
-        if self
-            .installed(&component.metadata.name)
-            .is_some_and(|installed| installed.same_as(component))
-        {
-            tracing::debug!(
-                target: PROCESSOR,
-                "Component init skipped: identical component already installed: {log_name}"
-            );
-            return Ok(());
-        }
-        let _pending = self.0.pending.lock().await;
-        let outcome = if self.installed(&component.metadata.name).is_some() {
-            let text = format!("component {} already exists", component.metadata.name);
-            Err(Failure::Bare(text))
-        } else {
-            self.open(category, component, &log_name).await
-        };
-        let runtime = self.0.metrics.runtime();
-        match outcome {
-            Ok(opened) => {
-                self.commit(component, opened);
-                runtime.component_loaded();
-                runtime.component_initialised(&component.kind);
-                tracing::info!(target: PROCESSOR, "Component loaded: {log_name}");
-                Ok(())
-            }
-            Err(failure) => {
-                runtime.component_failed(&component.kind, failure.reason(), &component.metadata.name);
-                Err(failure)
-            }
-        }
-    }
-
-    async fn open(
-        &self,
-        category: Category,
-        component: &Component,
-        log_name: &str,
-    ) -> Result<Opened, Failure> {
-        let shared = &*self.0;
-        let properties = resolve::settings(component, &shared.placeholders, shared.is_wasm_confined)
-            .map_err(|error| Failure::Init(error.to_string()))?;
-        let deadline = Instant::now() + component.init_timeout;
-        let init = Init {
-            name: component.metadata.name.as_str().into(),
-            log_name: log_name.into(),
-            app_id: Arc::clone(shared.app_id.as_arc()),
-            namespace: shared.namespace.name().into(),
-            properties,
-            deadline,
-            http: shared.http.clone(),
-            condition: self.condition(component, log_name),
-        };
-        let family = shared
-            .families
-            .get(category.as_str())
-            .expect("every category has its family");
-        let too_late = || Failure::Bare(format!("init timeout for component {log_name}"));
-        let opened = tokio::time::timeout_at(deadline + LAST_WORDS, family.open(component, init)).await;
-        match opened {
-            Ok(Ok(_)) if Instant::now() > deadline => {
-                // It is of no use to anybody now.
-                family.close(component).await.ok();
-                Err(too_late())
-            }
-            Ok(outcome) => outcome,
-            Err(_) => Err(too_late()),
-        }
-    }
-
-    fn condition(&self, component: &Component, log_name: &str) -> Condition {
-        let states = Arc::downgrade(&self.0.states);
-        let (name, log_name) = (component.metadata.name.clone(), log_name.to_owned());
-        Condition::new(move |reason| {
-            if let Some(states) = states.upgrade() {
-                states.tell(&name, &log_name, reason);
-            }
-        })
-    }
-
-    fn commit(&self, component: &Component, opened: Opened) {
-        self.books().installed.push((component.clone(), opened));
-        self.enter(component, State::Ready);
-        self.show();
     }
 
     async fn close(&self, component: &Component) -> Result<(), outrigger_svc::BoxError> {

@@ -15,7 +15,7 @@ use outrigger_test_kit::{Daprd, DaprdBuilder, GrpcClient, GrpcReply, HttpReply, 
 use prost::Message;
 
 /// A Component of this type with these settings.
-fn component(name: &str, kind: &str, settings: &[(&str, &str)]) -> String {
+pub(super) fn component(name: &str, kind: &str, settings: &[(&str, &str)]) -> String {
     let settings: Vec<_> = settings
         .iter()
         .map(|(name, value)| format!("{{name: {name}, value: {}}}", serde_json::Value::from(*value)))

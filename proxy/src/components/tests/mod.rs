@@ -1,10 +1,15 @@
+mod late;
+mod pipelines;
+mod references;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use outrigger_component::lock::{LockStore, Unlocked};
 use outrigger_component::secrets::{Secret, SecretStore};
 use outrigger_component::state::Metadata;
-use outrigger_component::{Feature, HttpMiddleware, Next};
+use outrigger_component::{Feature, HttpMiddleware, Init, Next};
 use outrigger_config::Mode;
 use outrigger_config::configuration::Handler;
 use outrigger_config::daprd::{Flags, OwnEnv};
@@ -13,6 +18,7 @@ use outrigger_kit::yaml;
 use outrigger_svc::{Body, BoxError, BoxFuture, Request, Response};
 use outrigger_telemetry::log::{LogSettings, Logger};
 use outrigger_telemetry::metrics::MetricsSettings;
+use tokio::time::Instant;
 
 use super::*;
 use crate::app::testing;
@@ -94,6 +100,11 @@ struct World {
 
 impl World {
     fn new(configuration: &Configuration) -> Self {
+        Self::with(configuration, |_| {})
+    }
+
+    /// A world whose sidecar has other settings.
+    fn with(configuration: &Configuration, change: impl FnOnce(&mut Settings)) -> Self {
         super::testing::make_all_lines();
         let mut catalogue = Catalogue::new();
         let registry = &mut catalogue.http_middleware;
@@ -128,11 +139,13 @@ impl World {
             Ok(Arc::new(Say(String::new())) as Arc<dyn HttpMiddleware>)
         });
         let asked = Arc::<Mutex<Vec<String>>>::default();
-        let seen = Arc::clone(&asked);
-        catalogue.secret_stores.register("secretstores.few", move |_| {
-            let asked = Arc::clone(&seen);
-            async { Ok(Arc::new(FewSecrets { asked }) as Arc<dyn SecretStore>) }
-        });
+        for kind in ["secretstores.few", "secretstores.kubernetes"] {
+            let seen = Arc::clone(&asked);
+            catalogue.secret_stores.register(kind, move |_| {
+                let asked = Arc::clone(&seen);
+                async { Ok(Arc::new(FewSecrets { asked }) as Arc<dyn SecretStore>) }
+            });
+        }
         let (seen, calls) = (Arc::clone(&asked), AtomicU32::new(0));
         catalogue.secret_stores.register("secretstores.late", move |_| {
             let (asked, call) = (Arc::clone(&seen), calls.fetch_add(1, Ordering::Relaxed));
@@ -149,7 +162,8 @@ impl World {
         let flags = Flags::parse(["--app-id", "app1"].map(str::to_owned))
             .unwrap()
             .flags;
-        let settings = Settings::new(flags, &EmptyEnv).unwrap();
+        let mut settings = Settings::new(flags, &EmptyEnv).unwrap();
+        change(&mut settings);
         let metrics = Metrics::new(&MetricsSettings {
             app_id: "app1".into(),
             ..MetricsSettings::default()
@@ -158,7 +172,7 @@ impl World {
         let metadata = MetadataStore::new(SidecarMetadata::default());
         let pipelines = Pipelines::default();
         let stores = Stores::default();
-        let references = References::new(Mode::Standalone, OwnEnv::default(), stores.secrets.clone());
+        let references = References::new(settings.mode, OwnEnv::default(), stores.secrets.clone());
         let components = Components::new(
             &settings,
             configuration,
@@ -309,22 +323,6 @@ async fn failures_have_the_texts_of_their_category() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_component_that_comes_up_too_late_has_failed() {
-    let world = World::new(&Configuration::default());
-    let began = Instant::now();
-    let error = world
-        .error("metadata: {name: c}\nspec: {type: middleware.http.slow, initTimeout: 2s}")
-        .await;
-    assert_eq!(
-        error,
-        "process component c error: [INIT_COMPONENT_FAILURE]: initialization error occurred for c \
-         (middleware.http.slow): init timeout for component c (middleware.http.slow)"
-    );
-    assert_eq!(began.elapsed().as_secs(), 2);
-    assert_eq!(world.listed(), [""; 0]);
-}
-
 #[tokio::test]
 async fn an_error_that_is_ignored_is_logged() {
     let (logger, lines) = Logger::in_memory(&LogSettings::default());
@@ -380,192 +378,6 @@ async fn what_the_configuration_denies_is_left_out() {
 }
 
 #[tokio::test]
-async fn secret_stores_come_first_and_what_waits_for_them_follows() {
-    let world = World::new(&Configuration::default());
-    let waiting = component(
-        "metadata: {name: waits}\nspec: {type: middleware.http.say, version: v1, metadata: [{name: text, secretKeyRef: \
-         {name: known, key: key}}]}\nauth: {secretStore: late}",
-    );
-    let others = vec![
-        waiting,
-        say("plain", "p"),
-        named("vault", "type: secretstores.few, version: v1"),
-    ];
-    world.components.load(others).await.unwrap();
-    assert_eq!(world.listed(), ["vault", "plain"]);
-    assert_eq!(world.state("waits").as_deref(), Some("starting"));
-    let late = named("late", "type: secretstores.few, version: v1");
-    world.components.add(late).await.unwrap();
-    assert_eq!(world.listed(), ["vault", "plain", "late", "waits"]);
-    let installed = world.components.installed("waits").unwrap();
-    assert_eq!(
-        installed.property("text").unwrap().value.text(),
-        "secret of the store"
-    );
-    let vault = world.metadata.snapshot().components.remove(0);
-    assert_eq!(vault.capabilities, ["MULTIPLE_KEY_VALUES_PER_SECRET"]);
-}
-
-#[tokio::test]
-async fn secrets_that_are_not_found_leave_the_literal() {
-    let (logger, lines) = Logger::in_memory(&LogSettings::default());
-    let _guard = tracing::subscriber::set_default(logger);
-    let world = World::new(&Configuration::default());
-    let store = named("vault", "type: secretstores.few, version: v1");
-    let literal = component(
-        "metadata: {name: a}\nspec: {type: middleware.http.say, metadata: [{name: text, value: literal, secretKeyRef: \
-         {name: unknown}}]}\nauth: {secretStore: vault}",
-    );
-    // A store that is not named is not waited for.
-    let unnamed = component(
-        "metadata: {name: b}\nspec: {type: middleware.http.say, metadata: [{name: text, secretKeyRef: {name: known}}]}",
-    );
-    // A component of another kind is no store.
-    let elsewhere = component(
-        "metadata: {name: c}\nspec: {type: middleware.http.say, metadata: [{name: text, secretKeyRef: {name: known}}]}\n\
-         auth: {secretStore: a}",
-    );
-    world
-        .components
-        .load(vec![store, literal, unnamed, elsewhere])
-        .await
-        .unwrap();
-    assert_eq!(world.listed(), ["vault", "a", "b"]);
-    let installed = world.components.installed("a").unwrap();
-    assert_eq!(installed.property("text").unwrap().value.text(), "literal");
-    let log = lines.lines().join("\n");
-    for part in [
-        "level=error msg=\"Error getting secret: no secret unknown\"",
-        "level=warning msg=\"Component b references a secret store that isn't loaded: \"",
-        "level=warning msg=\"Component c references a secret store that isn't loaded: a\"",
-    ] {
-        assert!(log.contains(part), "{part} is not in {log}");
-    }
-}
-
-#[tokio::test]
-async fn references_are_resolved_in_order_and_each_secret_is_asked_for_once() {
-    let world = World::new(&Configuration::default());
-    let store = named("vault", "type: secretstores.few");
-    let yaml = "metadata: {name: a, namespace: default}
-spec:
-  type: middleware.http.say
-  metadata:
-    - {name: byKey, secretKeyRef: {name: known, key: key}}
-    - {name: byName, secretKeyRef: {name: known}}
-    - {name: quoted, secretKeyRef: {name: known, key: quoted}}
-    - {name: empty, value: literal, secretKeyRef: {name: known, key: empty}}
-    - {name: absent, value: literal, secretKeyRef: {name: known, key: no}}
-    - {name: overwritten, value: literal, secretKeyRef: {name: known, key: key}}
-    - {name: nothing, value: literal, secretKeyRef: {name: nothing, key: key}}
-    - {name: variable, envRef: CARGO_PKG_NAME}
-    - {name: forbidden, envRef: DAPR_API_TOKEN}
-    - {name: unset, envRef: NO_SUCH_VARIABLE}
-    - {name: text, value: plain}
-auth: {secretStore: vault}";
-    world.components.load(vec![component(yaml), store]).await.unwrap();
-    let installed = world.components.installed("a").unwrap();
-    let variable = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
-    let expected = [
-        ("byKey", "secret of the store"),
-        ("byName", "by name"),
-        ("quoted", "q"),
-        ("empty", "literal"),
-        ("absent", "literal"),
-        ("overwritten", "secret of the store"),
-        ("nothing", "literal"),
-        ("variable", &variable),
-        ("forbidden", ""),
-        ("unset", ""),
-        ("text", "plain"),
-    ];
-    for (name, value) in expected {
-        assert_eq!(installed.property(name).unwrap().value.text(), value, "{name}");
-    }
-    assert_eq!(
-        *world.asked.lock().unwrap(),
-        ["known in default", "nothing in default"]
-    );
-    assert!(!format!("{:?}", world.components).contains("secret of the store"));
-}
-
-#[tokio::test]
-async fn a_pipeline_names_components_by_name_type_and_version() {
-    let table = [
-        ("m", "middleware.http.say", "v1", Some("hello")),
-        ("m", "middleware.http.say", "", Some("hello")),
-        ("m", "middleware.http.say", "v0", Some("hello")),
-        ("m", "middleware.http.say", "v2", None),
-        ("m", "middleware.http.Say", "v1", None),
-        ("n", "middleware.http.say", "v1", None),
-    ];
-    for (name, kind, version, expected) in table {
-        let world = World::new(&piped(&[handler(name, kind, version)]));
-        assert_eq!(world.answer().await, None);
-        world.components.add(say("m", "hello")).await.unwrap();
-        assert_eq!(
-            world.answer().await.as_deref(),
-            expected,
-            "{name} {kind}/{version}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn an_update_changes_the_pipeline_for_the_next_request() {
-    let (logger, lines) = Logger::in_memory(&LogSettings::default());
-    let _guard = tracing::subscriber::set_default(logger);
-    let world = World::new(&piped(&[
-        handler("b", "middleware.http.say", "v1"),
-        handler("a", "middleware.http.say", "v1"),
-    ]));
-    let components = &world.components;
-    components.add(say("a", "one")).await.unwrap();
-    assert_eq!(world.answer().await.as_deref(), Some("one"));
-    let old = world.pipelines.server.chain().unwrap();
-    components.update(say("a", "two")).await.unwrap();
-    assert_eq!(world.answer().await.as_deref(), Some("two"));
-    components.update(say("b", "three")).await.unwrap();
-    assert_eq!(world.answer().await.as_deref(), Some("three"));
-    components.update(say("b", "three")).await.unwrap();
-    components.delete("b").await.unwrap();
-    components.delete("nothing").await.unwrap();
-    assert_eq!(world.answer().await.as_deref(), Some("two"));
-    assert_eq!(world.listed(), ["a"]);
-    // What began with the old chain ends with it.
-    let response = old
-        .run(Request::default(), async |_| Ok(Response::default()))
-        .await;
-    assert_eq!(testing::text(response.unwrap().into_body()).await, "one");
-
-    let mut newer = say("a", "newer");
-    newer.metadata.generation = 7;
-    components.update(newer).await.unwrap();
-    let mut stale = say("a", "stale");
-    stale.metadata.generation = 6;
-    components.update(stale).await.unwrap();
-    assert_eq!(world.answer().await.as_deref(), Some("newer"));
-    let mut foreign = say("a", "foreign");
-    foreign.scopes = vec!["other".to_owned()];
-    components.update(foreign).await.unwrap();
-    assert_eq!(world.answer().await, None);
-
-    let log = lines.lines().join("\n");
-    let a = "a (middleware.http.say/v1)";
-    for part in [
-        "msg=\"Building pipeline server\"".to_owned(),
-        "msg=\"Removing middleware.http.say/v1 a middleware\"".to_owned(),
-        format!("level=info msg=\"Closing existing Component to reload: {a}\""),
-        format!("level=info msg=\"Adding Component for processing: {a}\""),
-        format!("level=info msg=\"Component updated: {a}\""),
-        format!("level=warning msg=\"Ignoring stale Component event for {a} (generation 6 < installed 7)\""),
-        format!("level=warning msg=\"Received unauthorized component update, ignored: {a}\""),
-    ] {
-        assert!(log.contains(&part), "{part} is not in {log}");
-    }
-}
-
-#[tokio::test]
 async fn a_name_is_taken_once_and_the_same_again_is_nothing_new() {
     let world = World::new(&Configuration::default());
     world.components.add(say("a", "one")).await.unwrap();
@@ -579,31 +391,6 @@ async fn a_name_is_taken_once_and_the_same_again_is_nothing_new() {
 }
 
 #[tokio::test]
-async fn a_component_that_is_not_well_shows_it() {
-    let (logger, lines) = Logger::in_memory(&LogSettings::default());
-    let _guard = tracing::subscriber::set_default(logger);
-    let world = World::new(&Configuration::default());
-    let weak = named("w", "type: middleware.http.weak, version: v1");
-    world.components.add(weak).await.unwrap();
-    assert_eq!(world.state("w"), None);
-    tokio::task::yield_now().await;
-    assert_eq!(
-        (world.state("w").as_deref(), world.listed().len()),
-        (Some("degraded"), 1)
-    );
-    tokio::task::yield_now().await;
-    assert_eq!(world.state("w"), None);
-    let log = lines.lines().join("\n");
-    assert!(
-        log.contains(
-            "level=warning msg=\"Component is degraded: w (middleware.http.weak/v1): keys are old\""
-        ),
-        "{log}"
-    );
-    assert!(log.contains("Component is ready again: w"), "{log}");
-}
-
-#[tokio::test]
 async fn the_end_closes_everything_whatever_it_says() {
     let world = World::new(&Configuration::default());
     world
@@ -614,104 +401,6 @@ async fn the_end_closes_everything_whatever_it_says() {
     world.components.close_all().await;
     assert_eq!(world.listed(), [""; 0]);
     assert_eq!(world.components.all_installed(), []);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_component_whose_error_is_ignored_is_tried_until_it_comes_up() {
-    let (logger, lines) = Logger::in_memory(&LogSettings::default());
-    let _guard = tracing::subscriber::set_default(logger);
-    let world = World::new(&Configuration::default());
-    let late = "type: middleware.http.late, ignoreErrors: true, metadata: [{name: calls, value: 4}]";
-    world.components.load(vec![named("l", late)]).await.unwrap();
-    assert_eq!(world.state("l").as_deref(), Some("failed"));
-    let began = Instant::now();
-    while world.listed() != ["l"] {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    // Pauses of about 1, 2 and 4 seconds.
-    let took = began.elapsed().as_secs_f64();
-    assert!((5.6..8.6).contains(&took), "{took}");
-    assert_eq!(world.state("l"), None);
-    let log = lines.lines().join("\n");
-    for part in [
-        "Ignoring error processing component: process component l error: ",
-        "level=warning msg=\"Component l (middleware.http.late) still cannot be used, and is tried again: \
-         [CREATE_COMPONENT_FAILURE]: ",
-        "level=info msg=\"Component loaded: l (middleware.http.late)\"",
-    ] {
-        assert!(log.contains(part), "{part} is not in {log}");
-    }
-    assert_eq!(log.matches("Failed to init component").count(), 1);
-    let of = |name: &str| world.series(name).concat();
-    let failed = of("dapr_runtime_component_init_fail_total");
-    assert!(failed.ends_with(" 3"), "{failed}");
-    assert!(of("dapr_runtime_component_init_total").ends_with(" 1"));
-    assert!(of("dapr_runtime_component_loaded").ends_with(" 1"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_tried_any_more_once_its_resource_is_gone_or_another() {
-    let world = World::new(&Configuration::default());
-    let late = |calls: u32| {
-        let spec = format!(
-            "type: middleware.http.late, ignoreErrors: true, metadata: [{{name: calls, value: {calls}}}]"
-        );
-        named("l", &spec)
-    };
-    world.components.add(late(3)).await.unwrap();
-    world.components.delete("l").await.unwrap();
-    assert_eq!(world.state("l"), None);
-    tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(world.listed(), [""; 0]);
-
-    world.components.add(late(1000)).await.unwrap();
-    world.components.update(say("l", "another")).await.unwrap();
-    assert_eq!(world.listed(), ["l"]);
-    tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(
-        world.components.installed("l").unwrap().kind,
-        "middleware.http.say"
-    );
-
-    world
-        .components
-        .add(named("m", "type: middleware.http.bad, ignoreErrors: true"))
-        .await
-        .unwrap();
-    world.components.close_all().await;
-    let before = world.series("dapr_runtime_component_init_fail_total");
-    tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(world.series("dapr_runtime_component_init_fail_total"), before);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_waits_for_a_late_store_follows_it_and_may_end_the_run() {
-    let world = World::new(&Configuration::default());
-    let store = named("vault", "type: secretstores.late, ignoreErrors: true");
-    let waiting = |name: &str, kind: &str| {
-        component(&format!(
-            "metadata: {{name: {name}}}\nspec: {{type: {kind}, metadata: [{{name: text, secretKeyRef: {{name: known, \
-             key: key}}}}]}}\nauth: {{secretStore: vault}}"
-        ))
-    };
-    let all = vec![
-        store,
-        waiting("a", "middleware.http.say"),
-        waiting("b", "middleware.http.bad"),
-    ];
-    world.components.load(all).await.unwrap();
-    assert_eq!(world.listed(), [""; 0]);
-    let error = world.components.failed().await.to_string();
-    assert!(
-        error.starts_with("process component b error: [INIT_COMPONENT_FAILURE]: "),
-        "{error}"
-    );
-    assert_eq!(world.listed(), ["vault", "a"]);
-    let installed = world.components.installed("a").unwrap();
-    assert_eq!(
-        installed.property("text").unwrap().value.text(),
-        "secret of the store"
-    );
 }
 
 #[tokio::test]
