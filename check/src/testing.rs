@@ -112,7 +112,7 @@ fn secrets_are_looked_for_where_they_should_be() {
         + &store(
             "multi",
             "file",
-            "{name: secretsFile, value: s.json}, {name: multiValued, value: true}",
+            "{name: secretsFile, value: s.json}, {name: multiValued, value: 'true'}",
         );
     let ask = |store: &str, secret: &str| {
         let files = [
