@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 ./tests/apt.sh openssl curl prometheus nghttp2-client iproute2 python3-venv
 ./tests/apt.sh etcd-server memcached mariadb-server
-./tests/apt.sh redis-server redis-sentinel
+./tests/apt.sh redis-server redis-sentinel zookeeper
 ./tests/apt.sh postgresql
 command -v node >/dev/null && command -v npm >/dev/null || ./tests/apt.sh nodejs npm
 

@@ -1,6 +1,14 @@
-//! Apache ZooKeeper: state.
+//! Apache ZooKeeper: state, a node for each key.
+
+mod session;
+mod settings;
+mod state;
 
 use outrigger_component::Catalogue;
 
+pub use state::ZooKeeperStore;
+
 /// Adds the types of this crate.
-pub fn register(_catalogue: &mut Catalogue) {}
+pub fn register(catalogue: &mut Catalogue) {
+    catalogue.state.register("state.zookeeper", state::make);
+}

@@ -18,6 +18,7 @@ mod moto;
 mod postgres;
 mod redis;
 mod redis_documents;
+mod zookeeper;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,7 @@ pub use moto::Moto;
 pub use postgres::Postgres;
 pub use redis::{MASTER_NAME, Redis, RedisCluster, RedisSentinel};
 pub use redis_documents::RedisDocuments;
+pub use zookeeper::ZooKeeper;
 
 /// A running server, killed when the value is dropped; then its folder is removed.
 #[derive(Debug)]
@@ -128,6 +130,14 @@ impl Server {
     ) -> Result<Self> {
         let port = free_port()?;
         let program = adjust(program.env("HOME", directory.path()), directory.path(), port);
+        Self::start_on(port, directory, program).await
+    }
+
+    /// Starts a program that knows its port and its folder by itself.
+    ///
+    /// # Errors
+    /// If it does not start, with the end of its output.
+    pub async fn start_on(port: u16, directory: Directory, program: Program) -> Result<Self> {
         let process = program.start()?;
         let server = Self {
             process,

@@ -36,6 +36,8 @@ pub struct Traits {
     pub accepts_key: fn(&str) -> bool,
     /// Bytes of the largest value that is tried.
     pub largest_value: usize,
+    /// The error that asking for a key without a value is, where it is one.
+    pub missing: Option<&'static str>,
     /// Whether bytes that are no text come back as they are.
     pub is_binary_safe: bool,
     /// Whether a value without bytes is a value.
@@ -179,6 +181,7 @@ impl Traits {
             features: &["ETAG", "TRANSACTIONAL", "TTL", "KEYS_LIKE"],
             accepts_key: |_| true,
             largest_value: 1 << 20,
+            missing: None,
             is_binary_safe: true,
             keeps_empty_values: true,
             json: str::to_owned,
@@ -246,6 +249,8 @@ impl Subject {
 
     async fn item(&self, key: &str) -> Result<Option<Item>, Failure> {
         let item = self.store.get(&GetRequest::new(key)).await;
+        let is_missing = |error: &StateError| Some(error.to_string().as_str()) == self.traits.missing;
+        let item = item.or_else(|error| if is_missing(&error) { Ok(None) } else { Err(error) });
         let item = item.map_err(|error| Failure::from(error).of(format_args!("get {key:?}")))?;
         Ok(item.filter(|item| item.data.is_some()))
     }
