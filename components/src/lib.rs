@@ -13,6 +13,10 @@
 //! | `postgres` (standard) | `state.{postgresql, postgres, cockroachdb, yugabytedb, yugabyte}`, `configuration.{postgresql, postgres}` |
 //! | `kubernetes` | `secretstores.kubernetes`, `configuration.kubernetes`, `crypto.dapr.kubernetes.secrets` |
 //! | `mongodb` | `state.mongodb` |
+//! | `vault` (standard) | `secretstores.hashicorp.vault` |
+//! | `aws` | `state.aws.dynamodb`, `secretstores.aws.{secretmanager, parameterstore}`, `nameresolution.aws.cloudmap` |
+//! | `azure` | `state.azure.{cosmosdb, blobstorage, tablestorage}`, `secretstores.azure.keyvault`, `configuration.azure.appconfig` |
+//! | `gcp` | `secretstores.gcp.secretmanager` |
 //! | `opa` | `middleware.http.opa` |
 //! | `wasm` | `middleware.http.wasm` |
 //!

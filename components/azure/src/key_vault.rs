@@ -185,7 +185,8 @@ fn place(name: &str, cloud: Cloud) -> Option<(String, Cloud)> {
 
 #[cfg(test)]
 mod tests {
-    use outrigger_component::{Properties, testing};
+    use outrigger_component::conformance::secrets::Traits;
+    use outrigger_component::{Properties, conformance, testing};
 
     use super::*;
     use outrigger_component::testing::{Server, Told as Answered};
@@ -257,6 +258,20 @@ mod tests {
                 .body
                 .contains("scope=https%3A%2F%2Fvault.azure.net%2F.default")
         );
+    }
+
+    #[tokio::test]
+    async fn the_store_keeps_the_contract_of_secret_stores() {
+        let secrets =
+            [("one", "1"), ("two", "2")].map(|(name, value)| (name.to_owned(), Secret::single(name, value)));
+        let traits = Traits {
+            store: "secretstores.azure.keyvault",
+            features: &[],
+            secrets: BTreeMap::from(secrets),
+            has_others: false,
+            missing: Some("404 Not Found: SecretNotFound: not here".to_owned()),
+        };
+        conformance::secrets::run(Arc::new(store(&vault())), traits).await;
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! Microsoft Azure: state in Cosmos DB, Blob Storage and Table Storage, secrets in Key Vault.
+//! Microsoft Azure: state in Cosmos DB, Blob Storage and Table Storage, secrets in Key Vault,
+//! configuration in App Configuration.
 //!
 //! ```text
 //! component ──▶ Service: signs, tries again ──▶ HttpClient of the sidecar
@@ -9,6 +10,7 @@
 //! The services are spoken to by their REST interfaces: the official libraries bring a second HTTP client, and those
 //! of Cosmos DB are not finished.
 
+mod app_config;
 mod cloud;
 mod cosmos;
 mod credential;
@@ -19,6 +21,7 @@ mod storage;
 
 use outrigger_component::{Catalogue, Versions};
 
+pub use app_config::AppConfiguration;
 pub use cosmos::CosmosDb;
 pub use key_vault::KeyVault;
 pub use storage::{BlobStorage, TableStorage};
@@ -28,6 +31,9 @@ pub(crate) const SCOPE: &str = "dapr.contrib";
 
 /// Adds the types of this crate.
 pub fn register(catalogue: &mut Catalogue) {
+    catalogue
+        .configuration
+        .register("configuration.azure.appconfig", app_config::make);
     catalogue
         .secret_stores
         .register("secretstores.azure.keyvault", key_vault::make);
@@ -42,4 +48,17 @@ pub fn register(catalogue: &mut Catalogue) {
         deprecated: &["v1"],
     };
     state.set_versions("state.azure.blobstorage", versions);
+}
+
+/// Reads an answer of a service as a document of Cosmos DB and as a token; for fuzzing.
+#[doc(hidden)]
+pub fn read_answer(bytes: &[u8]) {
+    cosmos::read_document(bytes);
+    credential::read_token(bytes);
+}
+
+/// Reads a connection string of a storage account; for fuzzing.
+#[doc(hidden)]
+pub fn read_connection_string(text: &str) {
+    storage::read_connection(text);
 }

@@ -133,7 +133,8 @@ impl SecretStore for SecretManager {
 #[cfg(test)]
 mod tests {
     use aws_sdk_secretsmanager::primitives::Blob;
-    use outrigger_component::{Properties, testing};
+    use outrigger_component::conformance::secrets::Traits;
+    use outrigger_component::{Properties, conformance, testing};
     use outrigger_test_kit::servers::Moto;
 
     use super::*;
@@ -177,6 +178,27 @@ mod tests {
         let start = "couldn't get secret: operation error Secrets Manager: GetSecretValue, ResourceNotFoundException: ";
         assert!(error.starts_with(start), "{error}");
         assert!(store.features().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_store_keeps_the_contract_of_secret_stores() {
+        let Some(server) = Moto::start().await.unwrap() else {
+            return;
+        };
+        let store = store(&server, "false").await;
+        for name in ["a", "b"] {
+            put(&store, name, name).await;
+        }
+        let secrets = ["a", "b"].map(|name| (name.to_owned(), Secret::single(name, name)));
+        let missing = store.get("missing", &Metadata::new()).await.unwrap_err();
+        let traits = Traits {
+            store: "secretstores.aws.secretmanager",
+            features: &[],
+            secrets: BTreeMap::from(secrets),
+            has_others: false,
+            missing: Some(missing.to_string()),
+        };
+        conformance::secrets::run(Arc::new(store), traits).await;
     }
 
     #[tokio::test]

@@ -130,7 +130,8 @@ impl SecretStore for ParameterStore {
 #[cfg(test)]
 mod tests {
     use aws_sdk_ssm::types::ParameterType;
-    use outrigger_component::{Properties, testing};
+    use outrigger_component::conformance::secrets::Traits;
+    use outrigger_component::{Properties, conformance, testing};
     use outrigger_test_kit::servers::Moto;
 
     use super::*;
@@ -177,6 +178,27 @@ mod tests {
         let error = store.get("none", &Metadata::new()).await.unwrap_err().to_string();
         let start = "couldn't get secret: operation error SSM: GetParameter, ParameterNotFound";
         assert!(error.starts_with(start), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_store_keeps_the_contract_of_secret_stores() {
+        let Some(server) = Moto::start().await.unwrap() else {
+            return;
+        };
+        let store = store(&server, "/app/").await;
+        for name in ["a", "b"] {
+            put(&store, &format!("/app/{name}"), name).await;
+        }
+        let secrets = ["a", "b"].map(|name| (name.to_owned(), Secret::single(name, name)));
+        let missing = store.get("missing", &Metadata::new()).await.unwrap_err();
+        let traits = Traits {
+            store: "secretstores.aws.parameterstore",
+            features: &[],
+            secrets: BTreeMap::from(secrets),
+            has_others: false,
+            missing: Some(missing.to_string()),
+        };
+        conformance::secrets::run(Arc::new(store), traits).await;
     }
 
     #[tokio::test]

@@ -350,5 +350,12 @@ fn judged(error: ClientError) -> StateError {
     }
 }
 
+/// Reads a document; for fuzzing.
+pub(crate) fn read_document(bytes: &[u8]) {
+    if let Ok(document) = serde_json::from_slice(bytes) {
+        drop(document::decode(&document));
+    }
+}
+
 #[cfg(test)]
 mod tests;

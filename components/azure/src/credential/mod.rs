@@ -151,5 +151,10 @@ pub(crate) fn secret_header(text: &str) -> Result<HeaderValue, LoginError> {
     Ok(value)
 }
 
+/// Reads a token; for fuzzing.
+pub(crate) fn read_token(bytes: &[u8]) {
+    drop(source::granted(bytes));
+}
+
 #[cfg(test)]
 mod tests;

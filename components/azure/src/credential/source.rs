@@ -215,7 +215,7 @@ async fn fetch(http: &HttpClient, ask: Ask, patience: Patience) -> Result<Grante
 }
 
 /// Reads the token of an answer.
-fn granted(answer: &[u8]) -> Result<Granted, String> {
+pub(super) fn granted(answer: &[u8]) -> Result<Granted, String> {
     let token: Token = serde_json::from_slice(answer).map_err(|_| "the answer is no token".to_owned())?;
     if token.access_token.is_empty() {
         let error = token.error.as_str().unwrap_or("the answer has no token");

@@ -205,6 +205,13 @@ impl Connection {
     }
 }
 
+/// Reads a connection string; for fuzzing.
+pub(crate) fn read_connection(text: &str) {
+    if let Ok(connection) = Connection::parse(text, "blob") {
+        drop(connection.endpoint("blob"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,10 +5,12 @@ mod blob;
 mod names;
 mod sign;
 mod table;
-#[cfg(test)]
-mod tests;
 
+pub(crate) use self::account::read_connection;
 pub use self::blob::BlobStorage;
 pub(crate) use self::blob::{make_v1 as make_blob_v1, make_v2 as make_blob_v2};
 pub use self::table::TableStorage;
 pub(crate) use self::table::make as make_table;
+
+#[cfg(test)]
+mod tests;
