@@ -59,10 +59,8 @@ async fn a_document_is_made_and_read_in_pieces() -> Result<()> {
             0 => vec![encrypt(options, None)],
             _ => vec![encrypt(options, payload(0, b""))],
         };
-        let mut seq = u64::try_from(length % 2)?;
-        for piece in text.chunks(30_000) {
+        for (seq, piece) in (u64::try_from(length % 2)?..).zip(text.chunks(30_000)) {
             messages.push(encrypt(None, payload(seq, piece)));
-            seq += 1;
         }
         let document = joined(&grpc.call(ENCRYPT, HeaderMap::new(), messages).await?)?;
         assert!(document.starts_with(b"dapr.io/enc/v1\n"));
