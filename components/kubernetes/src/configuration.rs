@@ -249,7 +249,7 @@ mod tests {
     use super::*;
     use crate::testing::World;
 
-    fn map(data: Value) -> Value {
+    fn map(data: &Value) -> Value {
         json!({"metadata": {"name": "settings", "namespace": "default"}, "data": data})
     }
 
@@ -267,7 +267,7 @@ mod tests {
     #[tokio::test]
     async fn entries_are_read_from_memory() {
         let world = World::start(Manner::Faithful).await;
-        let mut object = map(json!({"a": "1", "b": "2"}));
+        let mut object = map(&json!({"a": "1", "b": "2"}));
         object["binaryData"] = json!({"bytes": "/w=="});
         world.api.put("configmaps", object);
         world.api.put(
@@ -295,7 +295,7 @@ mod tests {
             let world = World::start(manner).await;
             world
                 .api
-                .put("configmaps", map(json!({"a": "1", "b": "2", "c": "3"})));
+                .put("configmaps", map(&json!({"a": "1", "b": "2", "c": "3"})));
             let store = ConfigMaps::make(world.init(&[("configMapName", "settings")]))
                 .await
                 .unwrap();
@@ -309,7 +309,7 @@ mod tests {
             assert_eq!(values(&first), [("a", "1"), ("b", "2"), ("c", "3")]);
             assert_eq!(values(&others.recv().await.unwrap()), [("c", "3")]);
 
-            world.api.put("configmaps", map(json!({"a": "9", "c": "3"})));
+            world.api.put("configmaps", map(&json!({"a": "9", "c": "3"})));
             let second = updates.recv().await.unwrap();
             assert_eq!(values(&second), [("a", "9"), ("b", "")]);
             assert_eq!(second.items["b"].metadata["deleted"], "true");

@@ -282,7 +282,7 @@ mod tests {
         assert!(has(&provider, "a").await);
         folder.write("set.json", "{").unwrap();
         assert!(has(&provider, "a").await);
-        folder.write("next", &format!("{TWO}\n")).unwrap();
+        folder.write("next", format!("{TWO}\n")).unwrap();
         std::fs::rename(folder.path().join("next"), &path).unwrap();
         assert!(has(&provider, "b").await && !has(&provider, "a").await);
     }
