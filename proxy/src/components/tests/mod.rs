@@ -10,7 +10,6 @@ use outrigger_component::lock::{LockStore, Unlocked};
 use outrigger_component::secrets::{Secret, SecretStore};
 use outrigger_component::state::Metadata;
 use outrigger_component::{Feature, HttpMiddleware, Init, Next};
-use outrigger_config::Mode;
 use outrigger_config::configuration::Handler;
 use outrigger_config::daprd::{Flags, OwnEnv};
 use outrigger_config::env::EmptyEnv;
@@ -100,11 +99,6 @@ struct World {
 
 impl World {
     fn new(configuration: &Configuration) -> Self {
-        Self::with(configuration, |_| {})
-    }
-
-    /// A world whose sidecar has other settings.
-    fn with(configuration: &Configuration, change: impl FnOnce(&mut Settings)) -> Self {
         super::testing::make_all_lines();
         let mut catalogue = Catalogue::new();
         let registry = &mut catalogue.http_middleware;
@@ -139,13 +133,11 @@ impl World {
             Ok(Arc::new(Say(String::new())) as Arc<dyn HttpMiddleware>)
         });
         let asked = Arc::<Mutex<Vec<String>>>::default();
-        for kind in ["secretstores.few", "secretstores.kubernetes"] {
-            let seen = Arc::clone(&asked);
-            catalogue.secret_stores.register(kind, move |_| {
-                let asked = Arc::clone(&seen);
-                async { Ok(Arc::new(FewSecrets { asked }) as Arc<dyn SecretStore>) }
-            });
-        }
+        let seen = Arc::clone(&asked);
+        catalogue.secret_stores.register("secretstores.few", move |_| {
+            let asked = Arc::clone(&seen);
+            async { Ok(Arc::new(FewSecrets { asked }) as Arc<dyn SecretStore>) }
+        });
         let (seen, calls) = (Arc::clone(&asked), AtomicU32::new(0));
         catalogue.secret_stores.register("secretstores.late", move |_| {
             let (asked, call) = (Arc::clone(&seen), calls.fetch_add(1, Ordering::Relaxed));
@@ -162,8 +154,7 @@ impl World {
         let flags = Flags::parse(["--app-id", "app1"].map(str::to_owned))
             .unwrap()
             .flags;
-        let mut settings = Settings::new(flags, &EmptyEnv).unwrap();
-        change(&mut settings);
+        let settings = Settings::new(flags, &EmptyEnv).unwrap();
         let metrics = Metrics::new(&MetricsSettings {
             app_id: "app1".into(),
             ..MetricsSettings::default()
