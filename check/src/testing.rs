@@ -104,7 +104,7 @@ fn secrets_are_looked_for_where_they_should_be() {
     let user = |store: &str, secret: &str| {
         format!(
             "{HEAD}Component\nmetadata: {{name: u}}\nspec:\n  type: state.redis\n  version: v1\n  metadata:\n  \
-                 - {{name: a, secretKeyRef: {secret}}}\nauth: {{secretStore: {store}}}\n"
+                 - {{name: redisPassword, secretKeyRef: {secret}}}\nauth: {{secretStore: {store}}}\n"
         )
     };
     let stores = store("env", "env", "")
