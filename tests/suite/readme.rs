@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, ensure};
-use outrigger_test_kit::{Directory, Program, Result, isolated, outrigger_binary};
+use outrigger_test_kit::{Directory, Program, Result, example_store, isolated, outrigger_binary};
 
 const README: &str = include_str!("../../README.md");
 
@@ -51,6 +51,10 @@ fn the_commands_of_the_readme_print_what_it_says() {
         for name in ["outrigger", "daprd", "sentry"] {
             std::os::unix::fs::symlink(outrigger_binary()?, programs.join(name))?;
         }
+        let Some(store) = example_store()? else {
+            return Ok(());
+        };
+        std::os::unix::fs::symlink(store, programs.join("shelf"))?;
         let blocks = blocks()?;
         ensure!(blocks.len() > 5, "the README has lost its examples");
         let path = directory.write("tour.sh", script(&blocks)?)?;

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, anyhow, ensure};
 
-use crate::Result;
+use crate::{Result, skip};
 
 /// The path of the `outrigger` binary: `OUTRIGGER_BIN`, else the one beside the running test, which
 /// is brought up to date first.
@@ -22,6 +22,23 @@ pub fn outrigger_binary() -> Result<PathBuf> {
         .get_or_init(|| build().map_err(|error| format!("{error:#}")))
         .clone()
         .map_err(|error| anyhow!(error))
+}
+
+/// The path of the store in `examples/pluggable-store`, beside the `outrigger` binary; if it is not there, the test is
+/// skipped.
+///
+/// # Errors
+/// If the `outrigger` binary cannot be built.
+///
+/// # Panics
+/// If it is not there and nothing may be skipped.
+pub fn example_store() -> Result<Option<PathBuf>> {
+    let path = outrigger_binary()?.with_file_name("shelf");
+    if path.is_file() {
+        return Ok(Some(path));
+    }
+    skip("no shelf beside the binary: run `cargo build -p outrigger-example-store` in its profile");
+    Ok(None)
 }
 
 /// Builds the binary in the profile of the running test, `<target>/<profile>/deps/<test>`.

@@ -48,7 +48,7 @@ pub mod tls;
 mod until;
 mod vault;
 
-pub use binary::outrigger_binary;
+pub use binary::{example_store, outrigger_binary};
 pub use certificates::{Authority, Certificate, Leaf};
 pub use cluster::{Cluster, ClusterBuilder, Member};
 pub use consul::Consul;
