@@ -1,13 +1,18 @@
 //! Components: their types, versions, metadata and what it refers to.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use outrigger_config::env::DAPR_ENV_KEYS;
+use outrigger_config::daprd::DEFAULT_COMPONENT_SOCKETS;
+use outrigger_config::env::{DAPR_COMPONENTS_SOCKETS_FOLDER, DAPR_ENV_KEYS};
 use outrigger_kit::quote::go_quote;
 
 use crate::document::{Document, Node, Value};
 use crate::suggest::did_you_mean;
 use crate::{Check, catalogue};
+
+/// Families that processes behind sockets can serve.
+const PLUGGABLE: [&str; 2] = ["secretstores", "state"];
 
 // === impl Check ===
 
@@ -15,11 +20,28 @@ impl Check<'_> {
     /// Looks at every Component.
     pub(crate) fn components(&mut self) {
         for document in self.resources.clone() {
-            if document.kind() == "Component" {
+            if document.kind() == "Component" && !self.is_pluggable(document.spec().text("type")) {
                 self.component_type(&document);
                 self.component_metadata(&document);
             }
         }
+    }
+
+    /// Whether a socket of the folder for pluggable components has the name of a type. What such a type asks for only
+    /// its process knows.
+    fn is_pluggable(&self, kind: &str) -> bool {
+        let folder = self.world.environment.get_filled(DAPR_COMPONENTS_SOCKETS_FOLDER);
+        let folder = folder.unwrap_or_else(|| DEFAULT_COMPONENT_SOCKETS.to_owned());
+        let sockets = self.world.files.list(Path::new(&folder)).unwrap_or_default();
+        let Some((family, name)) = kind.split_once('.') else {
+            return false;
+        };
+        let is_meant = |socket: &PathBuf| {
+            socket
+                .file_stem()
+                .is_some_and(|stem| stem.to_string_lossy().to_lowercase() == name.to_lowercase())
+        };
+        PLUGGABLE.contains(&family) && sockets.iter().any(is_meant)
     }
 
     /// Components of a family, for example `secretstores`.

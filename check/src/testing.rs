@@ -78,6 +78,22 @@ fn a_good_folder_is_clean() {
 }
 
 #[test]
+fn a_type_whose_socket_is_there_is_known() {
+    let text = format!(
+        "{HEAD}Component\nmetadata: {{name: s}}\nspec:\n  type: state.MyStore\n  version: v7\n  metadata: [{{name: a, \
+         value: b}}]\n"
+    );
+    let files = [("r/a.yaml", text.as_str()), ("/sockets/mystore.sock", "")];
+    let folder = [("DAPR_COMPONENTS_SOCKETS_FOLDER", "/sockets")];
+    let line = "--app-id app --resources-path r";
+    assert!(report(line, &folder, &files).is_empty());
+    assert_eq!(
+        report(line, &[], &files)[0],
+        r#"r/a.yaml:5: unknown component type "state.MyStore""#
+    );
+}
+
+#[test]
 fn fields_and_metadata_that_nobody_knows_are_told_with_what_was_meant() {
     let text = format!(
         "{HEAD}Component\nmetadata: {{name: s}}\nspec:\n  type: middleware.http.uppercase\n  verion: v1\n  \

@@ -17,5 +17,5 @@ pub use flags::Flags;
 pub use own_env::OwnEnv;
 pub use port::stable_port;
 pub use security::{HttpProxy, Security};
-pub use settings::{LocalRegistry, MetricsServer, Settings};
+pub use settings::{DEFAULT_COMPONENT_SOCKETS, LocalRegistry, MetricsServer, Settings};
 pub use workflow::WorkflowTimes;

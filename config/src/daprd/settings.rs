@@ -13,6 +13,9 @@ use super::{AppSettings, DisabledInit, Flags, HttpProxy, Security, SettingsError
 use crate::env::{self, Env};
 use crate::{AppId, Mode, Namespace};
 
+/// Folder of the sockets of pluggable components, unless the environment names another.
+pub const DEFAULT_COMPONENT_SOCKETS: &str = "/tmp/dapr-components-sockets";
+
 /// Everything a sidecar knows before it reads a file.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -212,7 +215,7 @@ impl Settings {
             host_address: environment.get_filled(env::DAPR_HOST_IP),
             component_sockets: environment
                 .get_filled(env::DAPR_COMPONENTS_SOCKETS_FOLDER)
-                .map_or_else(|| PathBuf::from("/tmp/dapr-components-sockets"), PathBuf::from),
+                .map_or_else(|| PathBuf::from(DEFAULT_COMPONENT_SOCKETS), PathBuf::from),
             disable_h2c: environment
                 .get(env::DAPR_HTTP_DISABLE_H2C)
                 .is_some_and(|word| boolean::is_truthy(&word)),
