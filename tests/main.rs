@@ -17,12 +17,14 @@ mod suite {
     mod components;
     mod configuration;
     mod crypto;
+    mod durable;
     mod health;
     mod identity;
     mod invoke;
     mod lock;
     mod middleware;
     mod observe;
+    mod pluggable;
     mod process;
     mod readme;
     mod reload;

@@ -115,13 +115,14 @@ pub(crate) fn query(query: &Query, metadata: &Metadata) -> wire::QueryRequest {
 }
 
 /// The value of an answer. A component that sends no bytes says that there is none.
-pub(crate) fn item(answer: wire::GetResponse) -> Item {
-    Item {
+pub(crate) fn item(answer: wire::GetResponse) -> Option<Item> {
+    let item = Item {
         data: Some(answer.data).filter(|data| !data.is_empty()),
         etag: answer.etag.map(|etag| etag.value),
         metadata: answer.metadata,
         content_type: filled(answer.content_type),
-    }
+    };
+    (item != Item::default()).then_some(item)
 }
 
 pub(crate) fn bulk_item(answer: wire::BulkStateItem) -> BulkItem {
@@ -129,12 +130,12 @@ pub(crate) fn bulk_item(answer: wire::BulkStateItem) -> BulkItem {
         key: answer.key,
         outcome: match filled(answer.error) {
             Some(error) => Err(StateError::other(error)),
-            None => Ok(Some(item(wire::GetResponse {
+            None => Ok(item(wire::GetResponse {
                 data: answer.data,
                 etag: answer.etag,
                 metadata: answer.metadata,
                 content_type: answer.content_type,
-            }))),
+            })),
         },
     }
 }

@@ -89,7 +89,7 @@ impl StateStore for PluggableState {
         Box::pin(async move {
             let answer = self.store.clone().get(message::get(request)).await;
             let answer = answer.map_err(state_error)?.into_inner();
-            Ok(Some(message::item(answer)))
+            Ok(message::item(answer))
         })
     }
 

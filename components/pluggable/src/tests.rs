@@ -1,7 +1,6 @@
 //! A component of the test kit behind a socket, used through the traits.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use outrigger_api::components as wire;
 use outrigger_component::secrets::SecretStore;
@@ -9,27 +8,15 @@ use outrigger_component::state::{
     BulkError, Concurrency, Consistency, DeleteRequest, Direction, GetRequest, Metadata, Operation, Options,
     Page, Query, SetRequest, Sort, StateError, StateStore, Transaction, Value,
 };
-use outrigger_component::{Catalogue, Condition, HttpClient, Init, Properties, SendHttp};
-use outrigger_svc::{BoxError, BoxFuture, Request, Response};
+use outrigger_component::{Catalogue, Condition, Init, conformance};
 use outrigger_test_kit::{Directory, PluggableComponent, Refusal, until};
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::discover;
 
 /// What a component said of its condition, in order.
 #[derive(Clone, Debug, Default)]
 struct Told(Arc<Mutex<Vec<Option<String>>>>);
-
-/// A world without servers.
-#[derive(Debug)]
-struct Nowhere;
-
-impl SendHttp for Nowhere {
-    fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, BoxError>> {
-        Box::pin(std::future::ready(Err("no server".into())))
-    }
-}
 
 impl Told {
     fn condition(&self) -> Condition {
@@ -66,13 +53,8 @@ impl Bench {
     fn init(&self, name: &str) -> Init {
         Init {
             name: name.into(),
-            log_name: name.into(),
-            app_id: "app".into(),
-            namespace: "default".into(),
-            properties: Properties::from([("colour", "red")]),
-            deadline: Instant::now() + Duration::from_secs(5),
-            http: HttpClient::new(Arc::new(Nowhere)),
             condition: self.told.condition(),
+            ..conformance::init([("colour", "red")])
         }
     }
 
@@ -234,8 +216,8 @@ async fn many_keys_are_one_call() {
     let gets = ["a", "b", "c"].map(GetRequest::new);
     let items = store.bulk_get(&gets, 2).await.unwrap();
     let data = |item: &outrigger_component::state::BulkItem| {
-        let item = item.outcome.as_ref().unwrap().as_ref().unwrap();
-        item.data.as_ref().map(|data| data.to_vec())
+        let item = item.outcome.as_ref().unwrap().as_ref();
+        item.and_then(|item| item.data.as_ref()).map(|data| data.to_vec())
     };
     let found: Vec<_> = items.iter().map(|item| (item.key.as_str(), data(item))).collect();
     assert_eq!(
@@ -429,4 +411,17 @@ async fn secrets_are_read_one_by_one_and_all_at_once() {
         call.message::<wire::GetSecretRequest>().unwrap().metadata,
         metadata()
     );
+}
+
+#[tokio::test]
+async fn a_component_keeps_the_contract_of_state_stores() {
+    let bench = Bench::new().await;
+    let mut traits = conformance::state::Traits {
+        features: &["ETAG", "TRANSACTIONAL"],
+        keeps_empty_values: false,
+        checks_options: false,
+        ..conformance::state::Traits::new("a component in another process")
+    };
+    traits.queries.are_refused_by_the_store = true;
+    conformance::state::run(bench.store("one").await, traits).await;
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::http::{get, post, send};
 use crate::{
-    Directory, GrpcClient, HttpReply, HttpRequest, Process, Program, Result, Sentry, free_port, until,
+    Directory, GrpcClient, HttpReply, HttpRequest, Process, Program, Result, Sentry, Signal, free_port, until,
 };
 
 /// A running sidecar with ports of its own.
@@ -23,6 +23,7 @@ pub struct Daprd {
     pub metrics_port: u16,
     /// The process.
     pub process: Process,
+    program: Program,
     directory: Directory,
 }
 
@@ -80,6 +81,24 @@ impl Daprd {
         )
         .await
         .map_err(|error| error.context(self.process.tail()))
+    }
+
+    /// Kills the process at once, as a crash would.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.process.signal(Signal::Kill).await?;
+        self.process.exit().await.map(drop)
+    }
+
+    /// Starts it again with the same options and ports, after [`kill`](Self::kill).
+    ///
+    /// # Errors
+    /// If it cannot be executed.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = self.program.start()?;
+        Ok(())
     }
 
     /// The URL of a path of the HTTP API.
@@ -239,7 +258,8 @@ impl DaprdBuilder {
     pub fn spawn(self) -> Result<Daprd> {
         let [http_port, grpc_port, internal_port, metrics_port] = self.ports;
         let (app_id, directory) = (self.app_id, self.directory);
-        let process = self.program.start()?;
+        let program = self.program;
+        let process = program.start()?;
         Ok(Daprd {
             app_id,
             http_port,
@@ -247,6 +267,7 @@ impl DaprdBuilder {
             internal_port,
             metrics_port,
             process,
+            program,
             directory,
         })
     }

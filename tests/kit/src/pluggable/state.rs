@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use outrigger_api::components::queriable_state_store_server::QueriableStateStore;
+use outrigger_api::components::state_options::StateConcurrency;
 use outrigger_api::components::state_store_server::StateStore;
 use outrigger_api::components::transactional_state_operation::Request as Operation;
 use outrigger_api::components::transactional_state_store_server::TransactionalStateStore;
@@ -19,6 +20,7 @@ use tonic::{Request, Response, Status};
 use super::{Books, Ledger, Refusal, Stored};
 
 const FAILED_PRECONDITION: i32 = 9;
+const FIRST_WRITE: i32 = StateConcurrency::ConcurrencyFirstWrite as i32;
 
 type Values = BTreeMap<String, Stored>;
 
@@ -158,7 +160,8 @@ impl Ledger {
         for operation in operations {
             match operation {
                 Operation::Set(request) => {
-                    check(&values, &request.key, request.etag)?;
+                    let is_first = request.options.unwrap_or_default().concurrency == FIRST_WRITE;
+                    check(&values, &request.key, request.etag, is_first)?;
                     self.written += 1;
                     let stored = Stored {
                         value: request.value,
@@ -168,7 +171,7 @@ impl Ledger {
                     values.insert(request.key, stored);
                 }
                 Operation::Delete(request) => {
-                    check(&values, &request.key, request.etag)?;
+                    check(&values, &request.key, request.etag, false)?;
                     values.remove(&request.key);
                 }
             }
@@ -178,14 +181,16 @@ impl Ledger {
     }
 }
 
-fn check(values: &Values, key: &str, etag: Option<Etag>) -> Result<(), Status> {
+/// A write that names a tag finds it, and a first write finds nothing.
+fn check(values: &Values, key: &str, etag: Option<Etag>, is_first: bool) -> Result<(), Status> {
     let stored = values.get(key).map(|stored| &stored.etag);
-    match etag {
-        Some(etag) if stored != Some(&etag.value) => {
-            let refusal =
-                Refusal::about_field(FAILED_PRECONDITION, "etag mismatch", "etag", "it has changed");
-            Err(refusal.status())
-        }
-        _ => Ok(()),
+    let is_other = match &etag {
+        Some(etag) => stored != Some(&etag.value),
+        None => is_first && stored.is_some(),
+    };
+    if is_other {
+        let refusal = Refusal::about_field(FAILED_PRECONDITION, "etag mismatch", "etag", "it has changed");
+        return Err(refusal.status());
     }
+    Ok(())
 }
