@@ -1,21 +1,9 @@
 //! The JavaScript SDK.
 
-use std::path::Path;
-
-use outrigger_test_kit::{Program, isolated, skip};
+use outrigger_test_kit::{Program, isolated};
 use serde_json::json;
 
-use super::{Shop, file, installed};
-
-/// The interpreter, if it is installed.
-fn node() -> Option<&'static Path> {
-    let paths = ["/usr/bin/node", "/usr/local/bin/node"].map(Path::new);
-    let found = paths.into_iter().find(|path| path.exists());
-    if found.is_none() {
-        skip("no node: run `make test-tools`");
-    }
-    found
-}
+use super::{Shop, file, installed, node};
 
 #[test]
 fn the_javascript_sdk_calls_an_app_by_both_protocols() {

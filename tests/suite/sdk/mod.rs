@@ -1,10 +1,11 @@
 //! Unmodified SDKs talk to their sidecar, and the call arrives at the app beside the other one.
 
+mod blocks;
 mod javascript;
 mod python;
 mod rust;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use outrigger_api::Any;
 use outrigger_api::common::{InvokeRequest, InvokeResponse};
@@ -93,6 +94,16 @@ fn file(path: &str) -> PathBuf {
 /// The interpreter with the Python SDK, if it is installed.
 fn python() -> Option<PathBuf> {
     installed("target/test-tools/python/bin/python3")
+}
+
+/// The JavaScript interpreter, if it is installed.
+fn node() -> Option<&'static Path> {
+    let paths = ["/usr/bin/node", "/usr/local/bin/node"].map(Path::new);
+    let found = paths.into_iter().find(|path| path.exists());
+    if found.is_none() {
+        skip("no node: run `make test-tools`");
+    }
+    found
 }
 
 /// A path below the installed tools, if it is there.
