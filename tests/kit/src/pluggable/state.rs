@@ -161,7 +161,7 @@ impl Ledger {
             match operation {
                 Operation::Set(request) => {
                     let is_first = request.options.unwrap_or_default().concurrency == FIRST_WRITE;
-                    check(&values, &request.key, request.etag, is_first)?;
+                    check(&values, &request.key, request.etag.as_ref(), is_first)?;
                     self.written += 1;
                     let stored = Stored {
                         value: request.value,
@@ -171,7 +171,7 @@ impl Ledger {
                     values.insert(request.key, stored);
                 }
                 Operation::Delete(request) => {
-                    check(&values, &request.key, request.etag, false)?;
+                    check(&values, &request.key, request.etag.as_ref(), false)?;
                     values.remove(&request.key);
                 }
             }
@@ -182,9 +182,9 @@ impl Ledger {
 }
 
 /// A write that names a tag finds it, and a first write finds nothing.
-fn check(values: &Values, key: &str, etag: Option<Etag>, is_first: bool) -> Result<(), Status> {
+fn check(values: &Values, key: &str, etag: Option<&Etag>, is_first: bool) -> Result<(), Status> {
     let stored = values.get(key).map(|stored| &stored.etag);
-    let is_other = match &etag {
+    let is_other = match etag {
         Some(etag) => stored != Some(&etag.value),
         None => is_first && stored.is_some(),
     };
