@@ -5,18 +5,21 @@
 //! | Feature | Types |
 //! |---|---|
 //! | always | `middleware.http.{bearer, oauth2, oauth2clientcredentials, ratelimit, routeralias, routerchecker, sentinel, uppercase}` |
-//! | always | `secretstores.local.{env, file}` |
-//! | always | `crypto.dapr.{jwks, localstorage}` |
+//! | always | `state.in-memory`, `secretstores.local.{env, file}`, `crypto.dapr.{jwks, localstorage}` |
 //! | `consul` (standard) | `nameresolution.consul`, also as `nameresolution.hashicorp.consul` |
-//! | `sqlite` (standard) | `nameresolution.sqlite` |
-//! | `redis` (standard) | `state.redis`, `configuration.redis`, `lock.redis` |
+//! | `etcd` (standard) | `state.etcd` |
+//! | `memcached` (standard) | `state.memcached` |
 //! | `postgres` (standard) | `state.{postgresql, postgres, cockroachdb, yugabytedb, yugabyte}`, `configuration.{postgresql, postgres}` |
-//! | `kubernetes` | `secretstores.kubernetes`, `configuration.kubernetes`, `crypto.dapr.kubernetes.secrets` |
-//! | `mongodb` | `state.mongodb` |
+//! | `redis` (standard) | `state.redis`, `configuration.redis`, `lock.redis` |
+//! | `sqlite` (standard) | `state.{sqlite, sqlite3}`, `nameresolution.sqlite` |
 //! | `vault` (standard) | `secretstores.hashicorp.vault` |
 //! | `aws` | `state.aws.dynamodb`, `secretstores.aws.{secretmanager, parameterstore}`, `nameresolution.aws.cloudmap` |
 //! | `azure` | `state.azure.{cosmosdb, blobstorage, tablestorage}`, `secretstores.azure.keyvault`, `configuration.azure.appconfig` |
 //! | `gcp` | `secretstores.gcp.secretmanager` |
+//! | `kubernetes` | `secretstores.kubernetes`, `configuration.kubernetes`, `crypto.dapr.kubernetes.secrets` |
+//! | `mongodb` | `state.mongodb` |
+//! | `mysql` | `state.mysql` |
+//! | `zookeeper` | `state.zookeeper` |
 //! | `opa` | `middleware.http.opa` |
 //! | `wasm` | `middleware.http.wasm` |
 //!
@@ -29,20 +32,12 @@ use outrigger_component::Catalogue;
 pub fn catalogue() -> Catalogue {
     let mut catalogue = Catalogue::new();
     outrigger_component_local::register(&mut catalogue);
-    #[cfg(feature = "consul")]
-    outrigger_component_consul::register(&mut catalogue);
-    #[cfg(feature = "sqlite")]
-    outrigger_component_sqlite::register(&mut catalogue);
-    #[cfg(feature = "opa")]
-    outrigger_component_opa::register(&mut catalogue);
-    #[cfg(feature = "wasm")]
-    outrigger_component_wasm::register(&mut catalogue);
     #[cfg(feature = "aws")]
     outrigger_component_aws::register(&mut catalogue);
     #[cfg(feature = "azure")]
     outrigger_component_azure::register(&mut catalogue);
-    #[cfg(feature = "cassandra")]
-    outrigger_component_cassandra::register(&mut catalogue);
+    #[cfg(feature = "consul")]
+    outrigger_component_consul::register(&mut catalogue);
     #[cfg(feature = "etcd")]
     outrigger_component_etcd::register(&mut catalogue);
     #[cfg(feature = "gcp")]
@@ -55,16 +50,18 @@ pub fn catalogue() -> Catalogue {
     outrigger_component_mongodb::register(&mut catalogue);
     #[cfg(feature = "mysql")]
     outrigger_component_mysql::register(&mut catalogue);
-    #[cfg(feature = "nats")]
-    outrigger_component_nats::register(&mut catalogue);
+    #[cfg(feature = "opa")]
+    outrigger_component_opa::register(&mut catalogue);
     #[cfg(feature = "postgres")]
     outrigger_component_postgres::register(&mut catalogue);
     #[cfg(feature = "redis")]
     outrigger_component_redis::register(&mut catalogue);
-    #[cfg(feature = "sqlserver")]
-    outrigger_component_sqlserver::register(&mut catalogue);
+    #[cfg(feature = "sqlite")]
+    outrigger_component_sqlite::register(&mut catalogue);
     #[cfg(feature = "vault")]
     outrigger_component_vault::register(&mut catalogue);
+    #[cfg(feature = "wasm")]
+    outrigger_component_wasm::register(&mut catalogue);
     #[cfg(feature = "zookeeper")]
     outrigger_component_zookeeper::register(&mut catalogue);
     catalogue

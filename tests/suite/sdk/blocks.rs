@@ -201,7 +201,10 @@ fn the_rust_sdk_uses_every_block_it_knows() {
             .await
             .map_err(text)?;
         let read = client.get_state("store", "rust", None).await.map_err(text)?;
-        assert_eq!((read.data.as_slice(), read.etag.is_empty()), (&b"value"[..], false));
+        assert_eq!(
+            (read.data.as_slice(), read.etag.is_empty()),
+            (&b"value"[..], false)
+        );
         client.delete_state("store", "rust", None).await.map_err(text)?;
         let read = client.get_state("store", "rust", None).await.map_err(text)?;
         assert!(read.data.is_empty());

@@ -1,6 +1,0 @@
-//! Apache Cassandra: state.
-
-use outrigger_component::Catalogue;
-
-/// Adds the types of this crate.
-pub fn register(_catalogue: &mut Catalogue) {}

@@ -1,6 +1,0 @@
-//! NATS: state in a JetStream key-value bucket.
-
-use outrigger_component::Catalogue;
-
-/// Adds the types of this crate.
-pub fn register(_catalogue: &mut Catalogue) {}
