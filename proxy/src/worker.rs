@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use outrigger_link::worker;
 use tokio::runtime::{Builder, Handle};
@@ -113,11 +114,29 @@ impl Turn {
     }
 }
 
+/// Time between two looks at memory that has become free.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// Starts what arrives until the inbox closes. Dropping the runtime then drops what still runs.
 async fn run(mut jobs: mpsc::UnboundedReceiver<Job>) {
-    while let Some(job) = jobs.recv().await {
-        tokio::spawn(job());
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            job = jobs.recv() => match job {
+                Some(job) => drop(tokio::spawn(job())),
+                None => return,
+            },
+            _ = looks.tick() => give_back(),
+        }
     }
+}
+
+/// Has the allocator return to the system what others have freed of this thread's memory.
+///
+/// It looks at that when the thread asks for memory, which an idle one does not: the bodies of large requests would
+/// stay with it for as long as nothing arrives.
+fn give_back() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
 }
 
 #[cfg(test)]
