@@ -123,7 +123,7 @@ impl Segment {
 
     fn fits(&self, part: &str, is_last: bool, case: Case) -> bool {
         match self {
-            Self::Name(name) if case == Case::Folded => name.eq_ignore_ascii_case(part),
+            Self::Name(name) if case == Case::Folded => is_lower_form(name, part),
             Self::Name(name) => **name == *part,
             // A star in a request is not a wildcard, but it does equal one.
             Self::Last => is_last || part == "*",
@@ -152,6 +152,14 @@ impl Verbs {
     pub(super) fn contains(self, verb: Verb) -> bool {
         self.any || matches!(verb.0, 0..16) && self.named & 1 << verb.0 != 0
     }
+}
+
+/// Whether `name` is `text` in lower case; a name with capitals is the form of none.
+fn is_lower_form(name: &str, text: &str) -> bool {
+    name.len() == text.len()
+        && name
+            .bytes()
+            .eq(text.bytes().map(|byte| byte.to_ascii_lowercase()))
 }
 
 /// The segments of a path; that of `/` is one empty segment.
