@@ -46,6 +46,7 @@ impl Mariadb {
             .arg("--no-defaults")
             .flag("innodb-log-file-size", LOG_SIZE)
             .flag("datadir", data.display())
+            .flag("tmpdir", directory.path().display())
             .flag("auth-root-authentication-method", "normal")
             .flag("user", "root")
             .arg("--skip-test-db")
@@ -57,6 +58,8 @@ impl Mariadb {
             let program = program
                 .arg("--no-defaults")
                 .flag("datadir", data.display())
+                // A server tidies up its folder of temporary files, whoever else has some there.
+                .flag("tmpdir", directory.display())
                 .flag("socket", directory.join("socket").display())
                 .flag("bind-address", "127.0.0.1")
                 .flag("character-set-server", "utf8mb4")
