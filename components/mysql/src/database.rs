@@ -40,6 +40,8 @@ const CONNECTIONS: (usize, usize) = (8, 64);
 
 /// A statement was undone because it and others waited for each other.
 const DEADLOCK: u16 = 1213;
+/// What a deadlock over the next row's number is called; as with the other, nothing has been written.
+const NUMBER_DEADLOCK: u16 = 1467;
 /// There is a row with the key already.
 const DUPLICATE: u16 = 1062;
 
@@ -150,7 +152,13 @@ fn options(settings: &Settings, encryption: Encryption) -> OptsBuilder {
 
 impl DatabaseError {
     pub(crate) fn is_deadlock(&self) -> bool {
-        matches!(self, Self::Server { code: DEADLOCK, .. })
+        matches!(
+            self,
+            Self::Server {
+                code: DEADLOCK | NUMBER_DEADLOCK,
+                ..
+            }
+        )
     }
 
     pub(crate) fn is_duplicate(&self) -> bool {
