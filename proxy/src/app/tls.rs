@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use outrigger_identity::tls::AnyCertificate;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore};
 
 /// A client configuration that is made when the first connection needs it.
 #[derive(Clone)]
@@ -19,10 +19,6 @@ pub(crate) struct Tls(Arc<LazyLock<Arc<ClientConfig>, Make>>);
 pub(crate) struct NoCertificate;
 
 type Make = Box<dyn FnOnce() -> Arc<ClientConfig> + Send>;
-
-/// Takes any certificate, but only from an owner who can sign with it.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
 
 /// TLS 1.2 and later without a look at the certificate, as the app channel speaks it.
 ///
@@ -102,51 +98,4 @@ pub(crate) fn system_roots() -> RootCertStore {
         tracing::warn!(target: "dapr.runtime.channels", "the system has no trust roots");
     }
     roots
-}
-
-// === impl AnyCertificate ===
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
